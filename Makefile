@@ -1,0 +1,46 @@
+# Each target does its own set-up. `make` alone lists them.
+PYTHON := .venv/bin/python
+TIDEGAUGE := .venv/bin/tidegauge
+PYTEST := $(PYTHON) -m pytest
+MAKEFLAGS += --no-print-directory
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-browser demo test lint dev bench faults browser screenshots clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup:
+	@scripts/setup
+
+setup-browser:
+	@scripts/setup --browser
+
+demo: setup-browser ## a simulated nationwide network, from landing files to the weekly report (TRACES=DIR: real public traces)
+	@$(TIDEGAUGE) demo $(if $(TRACES),--traces "$(TRACES)")
+
+test: setup-browser lint ## lint and the whole default test suite
+	@$(PYTEST) --ignore=tests/bench --durations=15 --durations-min=1
+
+lint: setup ## ruff and sqlfluff
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m sqlfluff lint --disable-progress-bar -q dbt_project/models dbt_project/tests
+
+dev: setup ## the Dagster UI on http://127.0.0.1:3000
+	@$(TIDEGAUGE) dev
+
+bench: setup ## the performance table, with its peers in the same run
+	@$(PYTHON) -m tests.bench
+
+faults: setup ## the long fault suite: kills, cut files, full disks
+	@TIDEGAUGE_LONG_FAULTS=1 $(PYTEST) tests/faults
+
+browser: setup-browser ## only the tests in a real browser
+	@$(PYTEST) tests/browser
+
+screenshots: setup-browser ## the pictures in docs/, from the report of the home folder
+	@$(PYTHON) scripts/screenshots.py
+
+clean: ## the environment, the tools and everything runs have written, except landing files
+	rm -rf .venv .tools .pytest_cache .ruff_cache .hypothesis dbt_project/target dbt_project/logs
+	rm -rf data/raw data/quarantine data/warehouse.duckdb* data/published data/reports data/dagster data/tmp
