@@ -29,6 +29,7 @@ import polars as pl
 
 from orchestration import faults
 from orchestration.contracts import SYSTEM_COLUMNS, TABLES, Column, Table
+from orchestration.forecasting.tables import TABLES as FORECAST_TABLES
 from orchestration.home import DBT_PROJECT, Home
 
 if TYPE_CHECKING:
@@ -74,21 +75,6 @@ MART_SOURCES = {
     "capacity.fct_accelerator_hours_daily": "node_pools",
 }
 IDENTITY_PARTS = ("down", "planned_down", "allocated_busy", "allocated_idle", "fragmented", "free")
-
-# Tables that Python writes, with the types readers rely on; a frame may bring more columns.
-WRITTEN_TABLES: dict[str, dict[str, str]] = {
-    "fct_demand_forecast": {
-        "cutoff_date": "DATE", "level": "VARCHAR", "series_id": "VARCHAR", "target_date": "DATE",
-        "model": "VARCHAR", "quantile": "DOUBLE", "value": "DOUBLE",
-    },
-    "fct_capacity_need": {
-        "cutoff_week": "VARCHAR", "site_id": "VARCHAR", "accelerator_id": "VARCHAR",
-        "now_p95_utilization_ratio": "DOUBLE", "usable_accelerator_count": "DOUBLE",
-        "runs_out_week_p50": "VARCHAR", "runs_out_week_p90": "VARCHAR",
-        "add_accelerator_count": "BIGINT", "order_by_date": "DATE", "action": "VARCHAR",
-        "why": "VARCHAR", "confidence": "VARCHAR",
-    },
-}
 
 RECEIPT_COLUMNS = {
     "delivery_id": "VARCHAR", "feed": "VARCHAR", "table_name": "VARCHAR", "format": "VARCHAR",
@@ -520,8 +506,8 @@ def unbuilt_delivery_ids(home: Home) -> set[str]:
 def write_tables(home: Home, schema: str, frames: Mapping[str, pl.DataFrame]) -> dict[str, int]:
     """Replaces these tables of the warehouse, all or none; returns the rows of each.
 
-    A table of WRITTEN_TABLES must bring every column named there and gets its types; a value that a
-    type can't hold raises and nothing changes.
+    A table that the forecast declares must bring every column named there and gets its types and
+    comments; a value that a type can't hold raises and nothing changes.
     """
     with connect(home) as connection:
         connection.execute(f"create schema if not exists {identifier(schema)}")
@@ -539,7 +525,8 @@ def write_tables(home: Home, schema: str, frames: Mapping[str, pl.DataFrame]) ->
 def _replace_table(
     connection: duckdb.DuckDBPyConnection, schema: str, name: str, frame: pl.DataFrame
 ) -> None:
-    promised = WRITTEN_TABLES.get(name, {})
+    declared = {table.name: table for table in FORECAST_TABLES}.get(name)
+    promised = {column.name: duckdb_type(column.dtype) for column in declared.columns} if declared else {}
     missing = [column for column in promised if column not in frame.columns]
     if missing:
         raise ValueError(f"{schema}.{name} lacks the columns {', '.join(missing)}")
@@ -555,13 +542,19 @@ def _replace_table(
         if column in promised else identifier(column)
         for column in columns
     )
-    key = ", ".join(identifier(column) for column in MART_KEYS.get(f"{schema}.{name}", ())) or "all"
+    key = ", ".join(identifier(column) for column in declared.grain) if declared else "all"
+    target = f"{identifier(schema)}.{identifier(name)}"
     connection.register("incoming_frame", frame.to_arrow())
     connection.execute(
-        f"create or replace table {identifier(schema)}.{identifier(name)} as "
-        f"select {typed} from incoming_frame order by {key}"
+        f"create or replace table {target} as select {typed} from incoming_frame order by {key}"
     )
     connection.unregister("incoming_frame")
+    if declared:
+        connection.execute(f"comment on table {target} is {literal(declared.description)}")
+        for column in declared.columns:
+            connection.execute(
+                f"comment on column {target}.{identifier(column.name)} is {literal(column.description)}"
+            )
 
 
 # --- audit ---------------------------------------------------------------------------------------

@@ -1,0 +1,26 @@
+"""What assets need from outside: the home folder. A file of its own, because it is a definitions function."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+
+from orchestration.home import Home
+
+
+class HomeFolder(dg.ConfigurableResource):
+    """The home folder of a run: the one its config names, else the environment's."""
+
+    root: str = ""
+
+    @property
+    def home(self) -> Home:
+        """The home, resolved when a run asks for it and not when the code is loaded."""
+        return Home(Path(self.root)) if self.root else Home.from_environment()
+
+
+@dg.definitions
+def resources() -> dg.Definitions:
+    """The resources of every asset."""
+    return dg.Definitions(resources={"home_folder": HomeFolder()})
