@@ -1,0 +1,1 @@
+"""Forecasting: pure functions over frames. No Dagster, no DuckDB, no files."""

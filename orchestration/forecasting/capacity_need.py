@@ -1,0 +1,274 @@
+"""From demand quantiles to a decision per pool: when supply runs out, what to order or move, and why.
+
+A pool is what one site has of one accelerator type. Frames and arrays in, rows out; no forecasting, no
+wording: ``why`` is a code with numbers, and the report finds the words.
+
+Not looked at here: latency classes and free bandwidth of the links that a move would use, and moves
+between accelerator types. Matching does that.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from statistics import NormalDist
+
+import numpy as np
+import polars as pl
+
+from orchestration.forecasting.demand_series import pool_series_id
+from orchestration.forecasting.iso_weeks import monday_of, week_of, weeks_after
+from orchestration.forecasting.tables import HORIZON_WEEKS, QUANTILES
+
+ORDER_QUANTILE = 0.845
+"""Newsvendor quantile: unserved demand costs 2,478.62 - 384 a node-day, an idle node 384 (FORECAST, O1)."""
+LEAD_TIME_WEEKS = 12
+REVIEW_WEEKS = 1
+SERVER_ACCELERATORS = 8
+DEFAULT_USABLE_RATIO = 0.85
+"""Usable over installed where no pool shows it. Assumption."""
+
+UNKNOWN = "unknown"
+
+HIGH_CONFIDENCE = (8, 0.15)
+MEDIUM_CONFIDENCE = (4, 0.30)
+
+
+@dataclass
+class Pool:
+    """One pool on the day after the cutoff week."""
+
+    site_id: str
+    accelerator_id: str
+    usable: float
+    usable_ratio: float
+    now_p95_utilization_ratio: float | None
+    demand: float | None
+    known_weeks: int
+    last_known_week: str
+    weekly_growth_ratio: float
+    wape: float | None
+    quantiles: np.ndarray | None
+    """(horizon, quantile); None when the series has ended."""
+    committed: list[int] = field(default_factory=lambda: [0] * HORIZON_WEEKS)
+
+    @property
+    def supply(self) -> np.ndarray:
+        """Usable accelerators in each week of the horizon, committed deliveries included."""
+        return self.usable + np.cumsum(self.committed) * self.usable_ratio
+
+
+def demand_at(quantiles: np.ndarray, level: float) -> np.ndarray:
+    """Demand at any quantile level, by straight lines between QUANTILES in normal scores."""
+    scores = [NormalDist().inv_cdf(quantile) for quantile in QUANTILES]
+    score = NormalDist().inv_cdf(level)
+    return np.array([np.interp(score, scores, row) for row in quantiles])
+
+
+def first_crossing(demand: np.ndarray, supply: np.ndarray) -> int | None:
+    """The first week ahead (1 is next week) in which demand exceeds supply; None when it never does."""
+    above = np.flatnonzero(demand > supply)
+    return int(above[0]) + 1 if len(above) else None
+
+
+def order_up_to(target: float, usable: float, on_order: float, usable_ratio: float) -> int:
+    """Accelerators to order so that usable supply reaches the target, in whole servers of eight.
+
+    ``target``, ``usable`` and ``on_order`` are usable accelerators; a new one adds ``usable_ratio``.
+    """
+    gap = target - usable - on_order
+    if gap <= 0:
+        return 0
+    return math.ceil(gap / usable_ratio / SERVER_ACCELERATORS) * SERVER_ACCELERATORS
+
+
+def expected_excess(quantiles: np.ndarray, supply: float) -> float:
+    """The mean of demand above supply, from one week's quantiles (straight lines between, flat ends)."""
+    levels = np.linspace(0.0005, 0.9995, 1000)
+    return float(np.maximum(np.interp(levels, QUANTILES, quantiles) - supply, 0).mean())
+
+
+def confidence_of(known_weeks: int, wape: float | None) -> str:
+    """High, medium or low, by weeks of history and the error of the median in the backtest."""
+    for name, (weeks, error) in (("high", HIGH_CONFIDENCE), ("medium", MEDIUM_CONFIDENCE)):
+        if known_weeks >= weeks and wape is not None and wape <= error:
+            return name
+    return "low"
+
+
+def current_supply(supply_demand_daily: pl.DataFrame, cutoff_week: str) -> pl.DataFrame:
+    """Usable accelerators per pool at the end of the cutoff week, and usable over installed.
+
+    What was installed on the last day of the week, times the share of the week's installed hours that
+    were usable: a delivery on Thursday counts in full, a bad Sunday does not. A pool with nothing
+    installed has the ratio of its accelerator type elsewhere, else of all pools, else the default.
+    """
+    monday = monday_of(cutoff_week)
+    week = supply_demand_daily.filter(
+        pl.col("usage_date").is_between(monday, monday + timedelta(days=6))
+    ).with_columns(
+        pl.col("installed_accelerator_hours", "usable_accelerator_hours").cast(pl.Float64).fill_null(0)
+    )
+    last_day = week["usage_date"].max()
+    pools = (
+        week.group_by("site_id", "accelerator_id")
+        .agg(
+            pl.col("installed_accelerator_hours").sum().alias("installed"),
+            pl.col("usable_accelerator_hours").clip(lower_bound=0).sum().alias("usable_hours"),
+            pl.col("installed_accelerator_hours").filter(pl.col("usage_date") == last_day).sum().alias("last_day"),
+        )
+        .with_columns(pl.when(pl.col("installed") > 0).then(pl.col("usable_hours") / pl.col("installed")).alias("own"))
+    )
+    overall = pools.filter(pl.col("installed") > 0)
+    total = overall["installed"].sum()
+    network_ratio = overall["usable_hours"].sum() / total if total else DEFAULT_USABLE_RATIO
+    by_type = overall.group_by("accelerator_id").agg(
+        (pl.col("usable_hours").sum() / pl.col("installed").sum()).alias("of_type")
+    )
+    return (
+        pools.join(by_type, on="accelerator_id", how="left")
+        .with_columns(pl.coalesce("own", "of_type", pl.lit(network_ratio)).alias("ratio"))
+        .select(
+            "site_id", "accelerator_id",
+            (pl.col("last_day") / 24 * pl.col("own").fill_null(0)).alias("usable"),
+            pl.when(pl.col("ratio") > 0).then(pl.col("ratio")).otherwise(DEFAULT_USABLE_RATIO).alias("usable_ratio"),
+        )
+    )
+
+
+def commit(pools: dict[str, Pool], planned_deliveries: pl.DataFrame, cutoff_week: str) -> None:
+    """Enter committed deliveries into the pools, each from the first Monday on or after its date.
+
+    A date within the cutoff week or before is taken as already in service (the inventory has it, or it is
+    late and has no new date); one beyond the horizon changes nothing yet.
+    """
+    after = weeks_after(monday_of(cutoff_week), 1)
+    committed = planned_deliveries.filter((pl.col("commitment") == "committed") & (pl.col("planned_date") >= after))
+    for row in committed.iter_rows(named=True):
+        pool = pools.get(pool_series_id(row["site_id"], row["accelerator_id"]))
+        week = math.ceil((row["planned_date"] - after).days / 7)
+        if pool is not None and week < HORIZON_WEEKS:
+            pool.committed[week] += row["accelerator_count"]
+
+
+def _neighbours(links: pl.DataFrame) -> dict[str, list[tuple[float, str, str]]]:
+    """Per site: (one-way ms, other site, link), nearest first; a link of unknown delay comes last."""
+    around: dict[str, list[tuple[float, str, str]]] = {}
+    for row in links.iter_rows(named=True):
+        delay = math.inf if row["one_way_ms"] is None else row["one_way_ms"]
+        for here, there in ((row["a_site_id"], row["b_site_id"]), (row["b_site_id"], row["a_site_id"])):
+            if here and there:
+                around.setdefault(here, []).append((delay, there, row["link_id"]))
+    return {site: sorted(others) for site, others in around.items()}
+
+
+def is_placed(pool: Pool) -> bool:
+    """Whether the pool is a real place and type; the unknown members keep totals whole but get no order."""
+    return UNKNOWN not in (pool.site_id, pool.accelerator_id)
+
+
+def _reason(pool: Pool, crossing_p50: int | None, shortfall: float) -> str:
+    if not is_placed(pool):
+        return "unplaced"
+    if pool.quantiles is None:
+        return "ended"
+    if pool.quantiles.max() <= 0:
+        return "no_demand"
+    if pool.supply.max() <= 0:
+        return "no_supply"
+    if pool.demand is not None and pool.demand > pool.usable:
+        return "already_short"
+    if crossing_p50 is not None:
+        return "demand_crosses"
+    return "may_cross" if shortfall > 0 else "enough"
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(float(value), digits)
+
+
+def capacity_need(pools: dict[str, Pool], links: pl.DataFrame, cutoff_week: str, model: str) -> list[dict]:
+    """One row of fct_capacity_need per pool.
+
+    Order: up to the ORDER_QUANTILE of busy-hour demand after lead time and review. Move instead: where a site
+    one link away keeps, at the same quantile and in every week, at least the largest shortfall free in the
+    same accelerator type; the most urgent pool chooses first and what it takes is gone.
+    """
+    monday = monday_of(cutoff_week)
+    horizon = LEAD_TIME_WEEKS + REVIEW_WEEKS
+    around = _neighbours(links)
+    safe_demand = {key: demand_at(pool.quantiles, ORDER_QUANTILE)
+                   for key, pool in pools.items() if pool.quantiles is not None and is_placed(pool)}
+    spare = {key: float((pools[key].supply - demand).min()) for key, demand in safe_demand.items()}
+    crossings: dict[str, dict[float, int | None]] = {}
+    for key, pool in pools.items():
+        short_now = pool.demand is not None and pool.demand > pool.usable
+        crossings[key] = {
+            level: (0 if short_now else first_crossing(pool.quantiles[:, QUANTILES.index(level)], pool.supply))
+            if key in safe_demand else None
+            for level in (0.1, 0.5, 0.9)
+        }
+
+    def urgency(key: str) -> tuple:
+        crossing = crossings[key][0.5]
+        return (math.inf if crossing is None else crossing, spare.get(key, math.inf), key)
+
+    rows = []
+    for key in sorted(pools, key=urgency):
+        pool = pools[key]
+        crossing = crossings[key]
+        weeks = {level: None if step is None else week_of(weeks_after(monday, step))
+                 for level, step in crossing.items()}
+        shortfall = max(0.0, -spare[key]) if key in spare else 0.0
+        why: dict = {
+            "code": _reason(pool, crossing[0.5], shortfall),
+            "known_weeks": pool.known_weeks,
+            "last_known_week": pool.last_known_week,
+            "weekly_growth_ratio": _rounded(pool.weekly_growth_ratio, 4),
+            "shortfall_accelerators": _rounded(shortfall, 1),
+            "committed_accelerators": sum(pool.committed),
+        }
+        action, add_count, order_by, excess = "none", 0, None, 0.0
+        if key in safe_demand:
+            on_order = float(pool.supply[horizon - 1] - pool.usable)
+            excess = expected_excess(pool.quantiles[horizon - 1], float(pool.supply[horizon - 1]))
+            add_count = order_up_to(float(safe_demand[key][horizon - 1]), pool.usable, on_order, pool.usable_ratio)
+            move = next(
+                ((site, link) for _, site, link in around.get(pool.site_id, ())
+                 if shortfall > 0 and spare.get(pool_series_id(site, pool.accelerator_id), 0) >= shortfall),
+                None,
+            )
+            if move:
+                action, add_count = "move_load", 0
+                spare[pool_series_id(move[0], pool.accelerator_id)] -= shortfall
+                why |= {"to_site_id": move[0], "link_id": move[1], "move_accelerators": math.ceil(shortfall)}
+            elif add_count:
+                action = "add"
+                order_by = _order_by(monday, crossing[0.5])
+        rows.append({
+            "cutoff_week": cutoff_week,
+            "site_id": pool.site_id,
+            "accelerator_id": pool.accelerator_id,
+            "now_p95_utilization_ratio": pool.now_p95_utilization_ratio,
+            "demand_accelerator_count": _rounded(pool.demand, 2),
+            "usable_accelerator_count": round(pool.usable, 1),
+            "runs_out_week_p10": weeks[0.9],
+            "runs_out_week_p50": weeks[0.5],
+            "runs_out_week_p90": weeks[0.1],
+            "add_accelerator_count": add_count,
+            "order_by_date": order_by,
+            "expected_shortfall_accelerator_count": round(excess, 2),
+            "action": action,
+            "why": json.dumps(why, sort_keys=True, ensure_ascii=False),
+            "confidence": confidence_of(pool.known_weeks, pool.wape),
+            "model": model if key in safe_demand else None,
+        })
+    return rows
+
+
+def _order_by(cutoff_monday: date, crossing_p50: int | None) -> date | None:
+    if crossing_p50 is None:
+        return None
+    return weeks_after(cutoff_monday, crossing_p50 - LEAD_TIME_WEEKS)

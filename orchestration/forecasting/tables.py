@@ -1,0 +1,153 @@
+"""The tables that the forecast writes, declared once: grain, columns, types and meanings.
+
+Whoever stores the frames takes names, types and column comments from here. No computing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from orchestration.contracts import Column
+
+QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
+HORIZON_WEEKS = 13
+LEVELS = ("site_accelerator", "site", "nation")
+ACTIONS = ("add", "move_load", "none")
+CONFIDENCES = ("high", "medium", "low")
+
+
+@dataclass(frozen=True)
+class ForecastTable:
+    """One table of the forecast: its grain and what each column means."""
+
+    name: str
+    grain: tuple[str, ...]
+    description: str
+    columns: tuple[Column, ...]
+
+    @property
+    def schema(self) -> pl.Schema:
+        """Polars types by column, in order."""
+        return pl.Schema({column.name: column.dtype for column in self.columns})
+
+    def frame(self, rows: list[dict]) -> pl.DataFrame:
+        """The rows as a frame of exactly this table's columns, sorted by its grain."""
+        return pl.DataFrame(rows, schema=self.schema).sort(self.grain)
+
+
+_CUTOFF_DATE = Column("cutoff_date", pl.Date, "Last business day (Asia/Shanghai) that was known.", required=True)
+_CUTOFF_WEEK = Column("cutoff_week", pl.String, "Last whole ISO week that was known.", required=True)
+_LEVEL = Column("level", pl.String, "site_accelerator, site or nation.", required=True, allowed=LEVELS)
+_SERIES = Column(
+    "series_id", pl.String,
+    "site_id/accelerator_id, site_id or nation. In fct_forecast_accuracy also all: every series of the level.",
+    required=True,
+)
+_MODEL = Column("model", pl.String, "seasonal_naive, damped_drift or weighted.", required=True)
+_SITE = Column("site_id", pl.String, "The site.", required=True)
+_ACCELERATOR = Column("accelerator_id", pl.String, "The type of accelerator.", required=True)
+
+DEMAND_FORECAST = ForecastTable(
+    name="fct_demand_forecast",
+    grain=("cutoff_date", "level", "series_id", "target_date", "model", "quantile"),
+    description=(
+        "Quantiles of weekly busy-hour demand. One row per cutoff, level, series, target week, model and quantile. "
+        "Demand is serving (throttled requests added back) plus training; the busy hour is the 95th percentile "
+        "of the week's hours, never below its mean hour. A site or the nation is the sum of its pools' busy "
+        "hours: what is needed when pools do not help each other."
+    ),
+    columns=(
+        _CUTOFF_DATE, _LEVEL, _SERIES,
+        Column("target_date", pl.Date, "Monday of the forecast week (business days).", required=True),
+        _MODEL,
+        Column("quantile", pl.Float64, "Share of outcomes expected at or below the value.", required=True),
+        Column("value", pl.Float64, "Busy-hour demand.", unit="accelerators", required=True, minimum=0),
+    ),
+)
+
+BUSY_HOUR_DEMAND = ForecastTable(
+    name="fct_busy_hour_demand_weekly",
+    grain=("cutoff_date", "level", "series_id", "week_start_date"),
+    description=(
+        "The history that the forecast saw. One row per cutoff, level, series and week up to the cutoff week; "
+        "a week that is not known has no row."
+    ),
+    columns=(
+        _CUTOFF_DATE, _LEVEL, _SERIES,
+        Column("week_start_date", pl.Date, "Monday of the week.", required=True),
+        Column("demand_accelerator_count", pl.Float64, "Busy-hour demand, as in fct_demand_forecast.",
+               unit="accelerators", required=True, minimum=0),
+        Column("usable_accelerator_count", pl.Float64, "Mean usable accelerators of the week.",
+               unit="accelerators", required=True, minimum=0),
+    ),
+)
+
+SUPPLY_PLAN = ForecastTable(
+    name="fct_supply_plan_weekly",
+    grain=("cutoff_date", "site_id", "accelerator_id", "target_date"),
+    description=(
+        "Usable supply to come. One row per cutoff, pool and week: what is usable now plus committed deliveries, "
+        "counted from the first Monday on or after their planned date."
+    ),
+    columns=(
+        _CUTOFF_DATE, _SITE, _ACCELERATOR,
+        Column("target_date", pl.Date, "Monday of the week.", required=True),
+        Column("usable_accelerator_count", pl.Float64, "Usable accelerators in the week.", unit="accelerators",
+               required=True, minimum=0),
+        Column("committed_accelerator_count", pl.Int64, "Accelerators of committed deliveries that first count "
+               "in this week, as installed.", unit="accelerators", required=True, minimum=0),
+    ),
+)
+
+CAPACITY_NEED = ForecastTable(
+    name="fct_capacity_need",
+    grain=("cutoff_week", "site_id", "accelerator_id"),
+    description="The decision per pool. One row per cutoff week, site and accelerator type; no action is a row too.",
+    columns=(
+        _CUTOFF_WEEK, _SITE, _ACCELERATOR,
+        Column("now_p95_utilization_ratio", pl.Float64, "Busy-hour demand of the cutoff week over usable supply; "
+               "null when nothing is usable or the week is unknown.", unit="ratio", minimum=0),
+        Column("demand_accelerator_count", pl.Float64, "Busy-hour demand of the cutoff week; null when unknown.",
+               unit="accelerators", minimum=0),
+        Column("usable_accelerator_count", pl.Float64, "Usable accelerators at the end of the cutoff week.",
+               unit="accelerators", required=True, minimum=0),
+        Column("runs_out_week_p10", pl.String, "ISO week by which 10% of demand paths exceed usable supply (the 90% "
+               "demand quantile crosses): the early warning. Null: not within 13 weeks."),
+        Column("runs_out_week_p50", pl.String, "ISO week by which half of the demand paths exceed usable supply (the "
+               "median crosses). Null: not within 13 weeks. The cutoff week itself: already short."),
+        Column("runs_out_week_p90", pl.String, "ISO week by which 90% of demand paths exceed usable supply (the 10% "
+               "demand quantile crosses), so it is never before p50. Null: not within 13 weeks."),
+        Column("add_accelerator_count", pl.Int64, "Accelerators to order, in whole servers of eight: order up to the "
+               "84.5% quantile of busy-hour demand 13 weeks ahead.", unit="accelerators", required=True, minimum=0),
+        Column("order_by_date", pl.Date, "Monday of runs_out_week_p50 less the lead time of 12 weeks; a past date "
+               "means the order is late. Null: no order, or the median does not cross within 13 weeks."),
+        Column("expected_shortfall_accelerator_count", pl.Float64, "Mean of busy-hour demand above usable supply in "
+               "the 13th week if nothing is done; means add over pools.", unit="accelerators", required=True, minimum=0),
+        Column("action", pl.String, "add, move_load or none.", required=True, allowed=ACTIONS),
+        Column("why", pl.String, "JSON: a reason code and the numbers behind it, for rendering in any language.",
+               required=True),
+        Column("confidence", pl.String, "high: at least 8 known weeks and a median backtest error (WAPE) of at most "
+               "15%; medium: 4 weeks and 30%; else low.", required=True, allowed=CONFIDENCES),
+        Column("model", pl.String, "The forecast model that the decision rests on; null when there is none."),
+    ),
+)
+
+FORECAST_ACCURACY = ForecastTable(
+    name="fct_forecast_accuracy",
+    grain=("cutoff_date", "level", "series_id", "model", "metric"),
+    description=(
+        "Rolling-origin backtest, calibrated only on earlier origins. One row per cutoff, level, series, model and "
+        "metric: wape (of the median), wape_week_NN (of the NN-th week ahead; series all only), "
+        "relative_quantile_loss (to seasonal naive; all is the geometric mean over series), coverage_80_ratio, "
+        "coverage_95_ratio, scored_count (forecast weeks scored)."
+    ),
+    columns=(
+        _CUTOFF_DATE, _LEVEL, _SERIES, _MODEL,
+        Column("metric", pl.String, "What is measured.", required=True),
+        Column("value", pl.Float64, "The measure.", required=True),
+    ),
+)
+
+TABLES = (DEMAND_FORECAST, BUSY_HOUR_DEMAND, SUPPLY_PLAN, CAPACITY_NEED, FORECAST_ACCURACY)
