@@ -1,0 +1,93 @@
+"""How dbt is run: its manifest, its environment and its arguments.
+
+One dbt process a build, in a process of its own, so that DuckDB's lock and memory end with it. No
+Dagster here; ``defs/dbt_models.py`` turns what dbt reports into events.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from orchestration.home import DBT_PROJECT, Home
+from orchestration.warehouse import Prepared, project_hash
+
+TARGET = DBT_PROJECT / "target"
+MANIFEST = TARGET / "manifest.json"
+_HASH_OF_MANIFEST = TARGET / "manifest.project_hash"
+# Beside the interpreter, because the environment need not be activated.
+EXECUTABLE = Path(sys.executable).with_name("dbt")
+
+
+class DbtFailed(RuntimeError):
+    """dbt ended with errors; the message holds its own words."""
+
+
+def environment(home: Home, target: Path) -> dict[str, str]:
+    """The variables that the project's profile and dbt itself read."""
+    return {
+        **os.environ,
+        "TIDEGAUGE_HOME": str(home.root),
+        "TIDEGAUGE_WAREHOUSE": str(home.warehouse),
+        "DBT_PROFILES_DIR": str(DBT_PROJECT),
+        "DBT_PROJECT_DIR": str(DBT_PROJECT),
+        "DBT_TARGET_PATH": str(target),
+        "DBT_LOG_PATH": str(target),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "DBT_LOG_FORMAT": "json",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def target_folder(home: Home) -> Path:
+    """Where dbt keeps its parse cache and logs for one home; safe to delete between runs."""
+    return home.temporary / "dbt"
+
+
+def build_arguments(prepared: Prepared) -> list[str]:
+    """The one build of a run. Unit tests check the models, not the data, so they run with the tests."""
+    arguments = ["build", "--exclude-resource-type", "unit_test"]
+    if prepared.needs_full_refresh:
+        arguments.append("--full-refresh")
+    return arguments
+
+
+def prepared_manifest(home: Home) -> Path:
+    """The manifest of the project as it is now; parses it when there is none, or an older one.
+
+    A fresh clone has none. The parse is written aside and moved, so two processes may start at once.
+    """
+    current = project_hash()
+    if MANIFEST.exists() and _HASH_OF_MANIFEST.exists() and _HASH_OF_MANIFEST.read_text() == current:
+        return MANIFEST
+    TARGET.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=TARGET, prefix=".parse-") as folder:
+        target = Path(folder)
+        finished = subprocess.run(
+            [str(EXECUTABLE), "parse"], env=environment(home, target), cwd=DBT_PROJECT,
+            capture_output=True, text=True, check=False,
+        )
+        if finished.returncode != 0:
+            raise DbtFailed("dbt can't parse the project:\n" + messages_of(finished.stdout + finished.stderr))
+        os.replace(target / "manifest.json", MANIFEST)
+        (target / "manifest.project_hash").write_text(current)
+        os.replace(target / "manifest.project_hash", _HASH_OF_MANIFEST)
+    return MANIFEST
+
+
+def messages_of(output: str) -> str:
+    """What dbt said at level error or warn, from its JSON log lines; other lines as they are."""
+    said = []
+    for line in output.splitlines():
+        try:
+            entry = json.loads(line)["info"]
+        except (ValueError, KeyError, TypeError):
+            said.append(line)
+            continue
+        if entry.get("level") in ("error", "warn"):
+            said.append(entry.get("msg", ""))
+    return "\n".join(said[-40:])

@@ -1,0 +1,63 @@
+"""Forecast: demand quantiles and capacity need, computed in Python from the marts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from orchestration import warehouse
+from orchestration.defs.resources import HomeFolder
+from orchestration.forecasting.forecast import forecast_all
+from orchestration.forecasting.tables import TABLES
+from orchestration.home import Home
+
+INPUTS = (
+    ["capacity", "fct_supply_demand_daily"], ["capacity", "fct_supply_demand_weekly"],
+    ["staging", "stg_reference__planned_deliveries"], ["capacity", "dim_link"], ["capacity", "dim_site"],
+)
+
+SPECS = [
+    dg.AssetSpec(
+        key=["capacity", table.name], deps=list(INPUTS), group_name="forecast", kinds={"python", "duckdb"},
+        description=table.description,
+    )
+    for table in TABLES
+]
+
+
+@dg.multi_asset(name="forecast", specs=SPECS, pool="warehouse_writer")
+def forecast(home_folder: HomeFolder) -> Iterator[dg.MaterializeResult]:
+    """Forecasts demand after the latest whole week and writes every table of the forecast at once."""
+    frames, cutoff_week = compute(home_folder.home)
+    row_counts = warehouse.write_tables(home_folder.home, "capacity", frames)
+    warehouse.mark_forecast(home_folder.home)
+    for table in TABLES:
+        yield dg.MaterializeResult(
+            asset_key=["capacity", table.name],
+            metadata={"dagster/row_count": row_counts[table.name], "cutoff_week": cutoff_week or "none"},
+        )
+
+
+def compute(home: Home) -> tuple[dict, str | None]:
+    """The forecast's tables from the marts as they are; empty ones while no week is whole."""
+    with warehouse.connect(home, read_only=True) as connection:
+        cutoff_week = warehouse.latest_whole_week(connection)
+        if cutoff_week is None:
+            return {table.name: table.frame([]) for table in TABLES}, None
+        planned_deliveries = connection.execute(
+            """
+            select * from staging.stg_reference__planned_deliveries
+            where coalesce(valid_from, date '0001-01-01') <= $known and $known < coalesce(valid_to, date '9999-12-31')
+            """,
+            {"known": warehouse.last_day_of(cutoff_week)},
+        ).pl()
+        frames = forecast_all(
+            supply_demand_daily=connection.execute("select * from capacity.fct_supply_demand_daily").pl(),
+            supply_demand_weekly=connection.execute("select * from capacity.fct_supply_demand_weekly").pl(),
+            planned_deliveries=planned_deliveries,
+            links=connection.execute("select * from capacity.dim_link").pl(),
+            sites=connection.execute("select * from capacity.dim_site").pl(),
+            cutoff_week=cutoff_week,
+        ).by_table_name()
+    return frames, cutoff_week

@@ -1,0 +1,64 @@
+"""Publish: copy aside, audit, move. Readers open nothing but what this wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+
+from orchestration import warehouse
+from orchestration.defs.dbt_models import dbt_models
+from orchestration.defs.forecasts import SPECS as FORECAST_SPECS
+from orchestration.defs.resources import HomeFolder
+
+PUBLISHED_MARTS = [
+    key for key in sorted(dbt_models.keys) if key.path[0] in warehouse.EDITION_SCHEMAS
+] + [spec.key for spec in FORECAST_SPECS]
+
+
+@dg.asset(
+    key=["published", "capacity"], deps=PUBLISHED_MARTS, group_name="publish", kinds={"duckdb"},
+    pool="warehouse_writer",
+    check_specs=[
+        dg.AssetCheckSpec(
+            "audit", asset=["published", "capacity"], blocking=True,
+            description="Lines, tokens and hours add up, keys are unique, and there is no money inside.",
+        )
+    ],
+    description=(
+        "published/capacity.duckdb: the capacity and quality marts, without any price, cost or margin. "
+        "It is replaced in one step, and only when every check of the audit holds."
+    ),
+)
+def published_capacity(
+    context: dg.AssetExecutionContext, home_folder: HomeFolder
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+    """Audits and publishes the capacity edition."""
+    try:
+        publication = warehouse.publish(home_folder.home, context.run_id)
+    except warehouse.AuditFailed as error:
+        yield dg.AssetCheckResult(
+            check_name="audit", passed=False, metadata={"checks": audit_table(error.checks)}
+        )
+        raise
+    yield dg.MaterializeResult(
+        metadata={
+            "path": dg.MetadataValue.path(publication.path),
+            "iso_week": publication.iso_week or "none",
+            "data_as_of": str(publication.data_as_of),
+            "dagster/row_count": sum(publication.row_counts.values()),
+        }
+    )
+    yield dg.AssetCheckResult(
+        check_name="audit", passed=True, metadata={"checks": audit_table(publication.checks)}
+    )
+
+
+def audit_table(checks: Sequence[warehouse.AuditCheck]) -> dg.MetadataValue:
+    """Every check with its figure; for those that failed, the next step."""
+    rows = [
+        f"| {'ok' if check.passed else 'FAILED'} | {check.name} | {check.figure} "
+        f"| {'' if check.passed else check.next_step} |"
+        for check in sorted(checks, key=lambda check: check.passed)
+    ]
+    return dg.MetadataValue.md("| | check | figure | next step |\n|---|---|---|---|\n" + "\n".join(rows))

@@ -1,0 +1,40 @@
+"""Reports: written from published files only, so they say what readers can check."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from dashboards.weekly_report import write_weekly_report
+from orchestration import warehouse
+from orchestration.defs.resources import HomeFolder
+
+
+class WeeklyReportConfig(dg.Config):
+    """Which week, and in which language; without a week, the latest whole one that was published."""
+
+    iso_week: str = ""
+    language: str = "en"
+
+
+@dg.asset(
+    key=["reports", "weekly_capacity"], deps=[["published", "capacity"]], group_name="reports",
+    kinds={"plotly", "html"},
+    description="reports/weekly/<ISO week>.html: where demand crosses supply, when, and what to do about it.",
+)
+def weekly_capacity(home_folder: HomeFolder, config: WeeklyReportConfig) -> dg.MaterializeResult:
+    """Writes the weekly capacity report, one file that opens offline."""
+    home = home_folder.home
+    iso_week = config.iso_week or warehouse.publication_of(home.capacity).iso_week
+    if iso_week is None:
+        raise dg.Failure(
+            "no whole week has been published yet, so there is nothing to report; "
+            "deliver seven days of one ISO week and run `tidegauge run`"
+        )
+    out = home.reports / "weekly" / f"{iso_week}.html"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_weekly_report(home.capacity, iso_week, out, config.language)
+    return dg.MaterializeResult(
+        metadata={
+            "path": dg.MetadataValue.path(out), "iso_week": iso_week, "byte_count": out.stat().st_size,
+        }
+    )
