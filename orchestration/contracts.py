@@ -168,6 +168,8 @@ JOB_LOGS = Table(
         _instant("submitted_at", "Submission.", required=True),
         _instant("eligible_at", "When the job could first have started; null when not recorded."),
         _instant("started_at", "Start; null while pending."),
+        _text("start_source", "recorded, or assumed to be the submission (the wait is then unknown).",
+              required=True, allowed=("recorded", "assumed"), default="recorded"),
         _instant("ended_at", "End; null while open."),
         _instant("observed_at", "For an open job, the instant up to which it is known to run or wait."),
         _integer("suspended_seconds", "Time suspended between start and end.", "s", minimum=0),

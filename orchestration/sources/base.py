@@ -110,23 +110,42 @@ class RowFormat:
 class TabularFormat:
     """A format that is a table: a projection in SQL from its columns to the contract's.
 
-    ``inputs``: columns of the file, all read as text (JSON text for ndjson). ``header``: whether the
-    first line names them. ``required``: inputs a file can't do without. ``columns``: contract column
-    -> SQL giving text. ``event_id``: SQL giving the producer's id, or None for content and occurrence.
-    ``content``: SQL text put before the line in the content hash (what the file's name adds to it).
+    ``container``: csv, ndjson, parquet, or any (told apart by content). ``inputs``: the columns of a
+    file, read as text; ``header``: whether a csv names them in its first line. ``required``: inputs a
+    file can't do without. ``columns(options)``: contract column -> SQL over the inputs, giving text (or
+    the contract's own type); it may use ``event_id``. ``event_id(options)``: SQL giving the record's id, or None for
+    the hash of the line and its occurrence. ``checks``: (reason code, SQL over the inputs that must hold,
+    message), for what the projection alone would hide.
     """
 
     name: str
     table: Table
     description: str
     matches: Callable[[str, str], bool]
-    reader: str
+    container: str
     inputs: tuple[str, ...]
     required: tuple[str, ...]
     columns: Callable[[Options], dict[str, str]]
-    event_id: str | None = None
+    event_id: Callable[[Options], str] | None = None
     header: bool = True
-    delimiter: str = ","
+    checks: tuple[tuple[str, str, str], ...] = ()
 
 
 Format = RowFormat | TabularFormat
+
+
+def local_instant_sql(text: str, options: Options) -> str:
+    """SQL for the text of a UTC instant, from text like 2023-11-16 18:15:46.6805900 in the delivery's zone."""
+    naive = f"try_cast(left(replace({text}, 'T', ' '), 26) as timestamp)"
+    if options.timezone != "UTC":
+        naive = f"timezone('UTC', timezone('{ZoneInfo(options.timezone).key}', {naive}))"
+    return f"strftime({naive}, '%Y-%m-%dT%H:%M:%S.%fZ')"
+
+
+def relative_instant_sql(microseconds: str, epoch: datetime) -> str:
+    """SQL for the text of a UTC instant, from whole microseconds (as SQL) since an epoch."""
+    start = epoch.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+    return (
+        f"strftime(timestamp '{start}' + to_microseconds(try_cast({microseconds} as bigint)), "
+        "'%Y-%m-%dT%H:%M:%S.%fZ')"
+    )

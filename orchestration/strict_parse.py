@@ -1,0 +1,560 @@
+"""Strict parsing in DuckDB: a delivery's text becomes typed rows, duplicates and faults.
+
+One caster, generated from the contract, serves every format: text that is not exactly a value of its
+column is a fault with a code, never a guess (1.5 tokens, true, "12" and 2^63 are faults). Formats say
+only where a column's text is found. No receipts and no files of the store here: that is ``raw_store``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+
+from orchestration.contracts import Column, Table
+from orchestration.sources.base import FormatError, Heading, Options, Reject, Row, RowFormat, TabularFormat
+from orchestration.sources.reference_csv import records
+from orchestration.spool import LONGEST_LINE, Spool
+
+EARLIEST_EVENT = datetime(2000, 1, 1)
+CLOCK_TOLERANCE = timedelta(minutes=5)
+BATCH_ROWS = 20_000
+# Marks, in text from JSON, a value that is not a string where the column wants one.
+NOT_A_STRING = "\x01"
+
+DUCKDB_TYPES = {pl.String: "varchar", pl.Int64: "bigint", pl.UInt64: "ubigint", pl.Float64: "double", pl.Date: "date"}
+
+
+def duckdb_type(dtype) -> str:
+    """The DuckDB type of a contract dtype; instants are naive timestamps that mean UTC."""
+    if isinstance(dtype, pl.Decimal):
+        return f"decimal({dtype.precision},{dtype.scale})"
+    if isinstance(dtype, pl.Datetime):
+        return "timestamp"
+    return DUCKDB_TYPES[dtype]
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What came of a delivery, in the connection's table ``parsed`` (typed rows that are kept).
+
+    Counts are in lines (rows of Parquet). ``faults``: (line_number, line_count, reason, message).
+    """
+
+    received_count: int
+    loaded_count: int
+    duplicate_count: int
+    faults: list[tuple[int, int, str, str]]
+    warnings: tuple[str, ...]
+
+
+def parse(con: duckdb.DuckDBPyConnection, format, options: Options, spool: Spool, source: Path, now: datetime) -> Parsed:
+    """Parses a spooled delivery of a format into the table ``parsed``. FormatError when it isn't of it."""
+    if isinstance(format, RowFormat):
+        return _parse_rows(con, format, options, spool, now)
+    return _parse_table(con, format, options, spool, source, now)
+
+
+# --- rows read in Python -----------------------------------------------------------------------
+
+
+def _parse_rows(con, format: RowFormat, options: Options, spool: Spool, now: datetime) -> Parsed:
+    names = [column.name for column in format.table.columns]
+    schema = pa.schema(
+        [("line_number", pa.int64()), ("line_count", pa.int64()), ("event_id", pa.string()), ("content", pa.string())]
+        + [(name, pa.string()) for name in names]
+    )
+    con.execute(f"create or replace temp table arrived ({', '.join(_ddl(field) for field in schema)})")
+    faults: list[tuple[int, int, str, str]] = []
+    received = 0
+
+    def accepted() -> Iterator[tuple]:
+        nonlocal received
+        for item in format.read(spool.lines(), options):
+            if isinstance(item, Heading):
+                continue
+            received += item.line_count
+            if isinstance(item, Reject):
+                faults.append((item.line_number, item.line_count, item.reason, item.message))
+            else:
+                content = item.content if item.content is not None or item.event_id is not None else repr(item.values)
+                yield (item.line_number, item.line_count, item.event_id, content, *(item.values.get(name) for name in names))
+
+    _insert_batches(con, accepted(), schema)
+    _identify_by_content(con, "coalesce(event_id, md5(content) || '-' || row_number() over (partition by event_id, content order by line_number))")
+    texts = {column.name: _identifier(column.name) for column in format.table.columns}
+    faults += _cast(con, format.table, texts, "identified", now=now)
+    return _finish(con, format.table, spool, received, faults, ())
+
+
+def _insert_batches(con, rows: Iterator[tuple], schema: pa.Schema) -> None:
+    """Appends rows to ``arrived`` in bounded batches."""
+    while batch := list(islice(rows, BATCH_ROWS)):
+        columns = [pa.array(values, kind) for values, kind in zip(zip(*batch, strict=True), schema.types, strict=True)]
+        con.register("batch", pa.Table.from_arrays(columns, schema=schema))
+        con.execute("insert into arrived select * from batch")
+        con.unregister("batch")
+
+
+def _identify_by_content(con, event_id: str) -> None:
+    con.execute(f"create or replace temp view identified as select * replace ({event_id} as event_id) from arrived")
+
+
+def _finish(con, table: Table, spool: Spool, received: int, faults: list, warnings: tuple[str, ...]) -> Parsed:
+    """Counts what came of every line; adds the lines that never reached the parser."""
+    for number, line in spool.aside.items():
+        faults.append((number, 1, line.reason, line.message))
+        received += 1
+    duplicates, conflicts = _set_surplus_apart(con, table)
+    faults += conflicts
+    loaded = con.execute(
+        "select coalesce(sum(line_count), 0) from judged where fault is null and rowid not in (select row_id from surplus)"
+    ).fetchone()[0]
+    return Parsed(received, int(loaded), duplicates, sorted(faults), warnings)
+
+
+def _ddl(field: pa.Field) -> str:
+    return f'"{field.name}" {"bigint" if field.type == pa.int64() else "varchar"}'
+
+
+# --- tables read in SQL ------------------------------------------------------------------------
+
+
+def _parse_table(con, format: TabularFormat, options: Options, spool: Spool, source: Path, now: datetime) -> Parsed:
+    con.execute("create or replace temp table placeholder (line_number bigint)")
+    if spool.placeholders:
+        numbers = pa.table({"line_number": pa.array(spool.placeholders, pa.int64())})
+        con.register("numbers", numbers)
+        con.execute("insert into placeholder select * from numbers")
+        con.unregister("numbers")
+    container = _container(format, spool, source)
+    faults: list[tuple[int, int, str, str]] = []
+    if container == "parquet":
+        inputs, warnings = _read_parquet(con, format, source)
+    elif container == "ndjson":
+        inputs, warnings = _read_ndjson(con, format, spool, faults)
+    else:
+        inputs, warnings = _read_csv(con, format, spool, faults)
+    received = con.execute("select count(*) from arrived").fetchone()[0] + len(faults)
+    _identify(con, format, options, inputs)
+    faults += _cast(con, format.table, format.columns(options), "identified", now=now,
+                    shift_days=options.shift_days, checks=format.checks)
+    return _finish(con, format.table, spool, received, faults, warnings)
+
+
+def _container(format: TabularFormat, spool: Spool, source: Path) -> str:
+    if format.container != "any":
+        return format.container
+    with source.open("rb") as stream:
+        if stream.read(4) == b"PAR1":
+            return "parquet"
+    first = next(spool.lines(), (0, ""))[1]
+    return "ndjson" if first.lstrip().startswith("{") else "csv"
+
+
+def _check_inputs(format: TabularFormat, present: list[str]) -> tuple[str, ...]:
+    """Warnings about columns that are not known; FormatError for one that is missing."""
+    missing = [name for name in format.required if name not in present]
+    if missing:
+        raise FormatError("missing_column", f"lacks {', '.join(missing)}; {format.name} needs {', '.join(format.required)}")
+    if len(set(present)) != len(present):
+        raise FormatError("duplicate_column", "the heading names a column twice")
+    unknown = [name for name in present if name not in format.inputs]
+    if unknown and format.name.startswith("canonical"):
+        return (f"columns not in the contract are kept in landing only: {', '.join(unknown)}",)
+    return ()
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _read_parquet(con, format: TabularFormat, source: Path):
+    try:
+        described = con.execute(f"describe select * from read_parquet({_literal(str(source))}, hive_partitioning = false)").fetchall()
+        warnings = _check_inputs(format, [row[0] for row in described])
+        wanted = [row for row in described if row[0] in format.inputs]
+        columns = ", ".join(_parquet_column(format.table, name, kind) for name, kind, *_ in wanted)
+        con.execute(
+            f"create or replace temp table arrived as select row_number() over () as line_number, 1::bigint as line_count, "
+            f"null::varchar as content, {columns} from read_parquet({_literal(str(source))}, hive_partitioning = false)"
+        )
+    except duckdb.Error as error:
+        if isinstance(error, duckdb.OutOfMemoryException):
+            raise
+        raise FormatError("corrupt", f"the Parquet file can't be read: {str(error).splitlines()[0]}") from error
+    return [row[0] for row in wanted], warnings
+
+
+def _parquet_column(table: Table, name: str, kind: str) -> str:
+    """A column in its own type when that is the contract's (or fits in it), else as text for the caster."""
+    quoted = _identifier(name)
+    wanted = next((duckdb_type(c.dtype) for c in table.columns if c.name == name), "varchar")
+    kind = kind.lower()
+    if wanted == "timestamp" and kind == "timestamp with time zone":
+        return f"timezone('UTC', {quoted}) as {quoted}"
+    fits = {
+        "bigint": ("bigint", "integer", "smallint", "tinyint", "uinteger", "usmallint", "utinyint"),
+        "ubigint": ("ubigint", "uinteger", "usmallint", "utinyint"),
+        "double": ("double", "float"),
+    }.get(wanted, (wanted,))
+    if kind in fits:
+        return f"{quoted}::{wanted} as {quoted}"
+    return f"{quoted}::varchar as {quoted}"
+
+
+def _lines_sql(spool: Spool) -> str:
+    """The spool's lines with their numbers; blank and set-aside ones left out."""
+    keep = "where line_number not in (select line_number from placeholder)" if spool.placeholders else ""
+    return (
+        "select line_number, line from (select row_number() over () as line_number, line from "
+        f"read_csv({_literal(str(spool.path))}, columns = {{'line': 'varchar'}}, delim = '\x01', quote = '', escape = '', "
+        f"header = false, auto_detect = false, new_line = '\\n', max_line_size = {LONGEST_LINE + 1024})) {keep}"
+    )
+
+
+def _read_ndjson(con, format: TabularFormat, spool: Spool, faults: list):
+    """JSON lines: the whole file strictly; if any line stops that, line by line, faults set aside.
+
+    Both ways give the same rows and the same text for the same line; a test holds them together.
+    """
+    present = _ndjson_columns(spool)
+    warnings = _check_inputs(format, sorted(present.union(format.required)))
+    inputs = list(format.inputs)
+    if format.event_id is not None and _read_ndjson_fast(con, format, inputs, spool):
+        return inputs, warnings
+    fields = ", ".join(
+        f"""json_extract(line, {_literal('$."' + name.replace('"', chr(92) + '"') + '"')}) as {_identifier(name)}""" for name in inputs
+    )
+    con.execute(f"""
+        create or replace temp table judged as
+        select line_number, line, case
+            when not json_valid(line) then 'malformed_json'
+            when json_type(line) <> 'OBJECT' then 'not_an_object'
+            when len(json_keys(line)) <> len(list_distinct(json_keys(line))) then 'duplicate_key'
+        end as fault from ({_lines_sql(spool)})
+    """)
+    messages = {
+        "malformed_json": "is not valid JSON",
+        "not_an_object": "is JSON and not an object",
+        "duplicate_key": "names a key twice",
+    }
+    for number, code in con.execute("select line_number, fault from judged where fault is not null order by 1").fetchall():
+        faults.append((number, 1, code, messages[code]))
+    con.execute(f"""
+        create or replace temp table arrived as
+        select line_number, 1::bigint as line_count, line as content, {", ".join(_json_text(format.table, n) for n in inputs)}
+        from (select line_number, line, {fields} from judged where fault is null)
+    """)
+    con.execute("drop table judged")
+    return inputs, warnings
+
+
+def _ndjson_columns(spool: Spool) -> set[str]:
+    """Keys of the first lines: enough to notice a column that the contract does not have."""
+    import orjson
+
+    keys: set[str] = set()
+    for _, (_, line) in zip(range(100), spool.lines(), strict=False):
+        try:
+            record = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            continue
+        if isinstance(record, dict):
+            keys.update(record)
+    return keys
+
+
+def _json_text(table: Table, name: str) -> str:
+    """A JSON value as text for the caster: a string without its quotes where the contract wants text.
+
+    Where it does and the value is no string, the text is marked; where it wants a number, a quoted one
+    keeps its quotes, and so is no number.
+    """
+    quoted = _identifier(name)
+    column = next((c for c in table.columns if c.name == name), None)
+    if column is not None and duckdb_type(column.dtype) not in ("varchar", "timestamp", "date"):
+        return f"{quoted}::varchar as {quoted}"
+    if column is None and name != "event_id":
+        return f"{quoted}::varchar as {quoted}"
+    plain = f"case when contains({quoted}::varchar, '\\') then {quoted} ->> '$' else {quoted}::varchar[2:-2] end"
+    return f"case when left({quoted}::varchar, 1) = '\"' then {plain} else '{NOT_A_STRING}' || {quoted}::varchar end as {quoted}"
+
+
+def _read_ndjson_fast(con, format: TabularFormat, inputs: list[str], spool: Spool) -> bool:
+    columns = ", ".join(f"{_literal(name)}: 'JSON'" for name in inputs)
+    keep = "where line_number not in (select line_number from placeholder)" if spool.placeholders else ""
+    try:
+        con.execute(
+            f"create or replace temp table arrived as select * from (select row_number() over () as line_number, 1::bigint as line_count, "
+            f"null::varchar as content, {', '.join(_json_text(format.table, n) for n in inputs)} from read_ndjson({_literal(str(spool.path))}, "
+            f"columns = {{{columns}}}, maximum_object_size = {LONGEST_LINE + 1024}, ignore_errors = false)) {keep}"
+        )
+    except (duckdb.InvalidInputException, duckdb.ConversionException):
+        return False
+    expected = spool.line_count - len(spool.placeholders)
+    return con.execute("select count(*) from arrived").fetchone()[0] == expected
+
+
+def _read_csv(con, format: TabularFormat, spool: Spool, faults: list):
+    """Machine CSV: lines cut at every comma. A file with quotes goes through the RFC 4180 reader."""
+    lines = spool.lines()
+    header_line = 0
+    present = list(format.inputs)
+    if format.header:
+        header_line, heading = next(lines, (0, ""))
+        present = [name.strip().strip('"') for name in heading.split(",")]
+        warnings = _check_inputs(format, present)
+    else:
+        warnings = ()
+    picked = [name for name in present if name in format.inputs]
+    if spool.has_quote:
+        _read_quoted_csv(con, present, spool, header_line, faults)
+    else:
+        con.execute(f"""
+            create or replace temp table split as
+            select line_number, line, string_split(line, ',') as field from ({_lines_sql(spool)}) where line_number > {header_line}
+        """)
+        for number, width in con.execute(f"select line_number, len(field) from split where len(field) <> {len(present)} order by 1").fetchall():
+            faults.append((number, 1, "wrong_column_count", f"{width} fields where {len(present)} are expected"))
+        columns = ", ".join(f"field[{present.index(name) + 1}] as {_identifier(name)}" for name in picked)
+        con.execute(f"create or replace temp table arrived as select line_number, 1::bigint as line_count, line as content, {columns} "
+                    f"from split where len(field) = {len(present)}")
+        con.execute("drop table split")
+    return picked, warnings
+
+
+def _read_quoted_csv(con, present: list[str], spool: Spool, header_line: int, faults: list) -> None:
+    columns = ", ".join(f"{_identifier(name)} varchar" for name in present)
+    con.execute(f"create or replace temp table arrived (line_number bigint, line_count bigint, content varchar, {columns})")
+
+    def accepted() -> Iterator[tuple]:
+        for number, span, fields, raw in records(spool.lines()):
+            if number == header_line:
+                continue
+            if fields is None:
+                faults.append((number, span, "malformed_csv", "a quote is not closed or stands inside a field"))
+            elif len(fields) != len(present):
+                faults.append((number, span, "wrong_column_count", f"{len(fields)} fields where {len(present)} are expected"))
+            else:
+                yield (number, span, raw, *fields)
+
+    schema = pa.schema([("line_number", pa.int64()), ("line_count", pa.int64()), ("content", pa.string()),
+                        *((name, pa.string()) for name in present)])
+    _insert_batches(con, accepted(), schema)
+
+
+def _identify(con, format: TabularFormat, options: Options, inputs: list[str]) -> None:
+    """Adds event_id to what arrived: the producer's, or the hash of the line and its occurrence.
+
+    Inputs that the file does not have are null, so that a projection may name them.
+    """
+    absent = "".join(f", null::varchar as {_identifier(name)}" for name in format.inputs if name not in inputs and name != "event_id")
+    if format.event_id is None:
+        con.execute(f"""
+            create or replace temp view identified as
+            select * exclude (content), content || '-' || row_number() over (partition by content order by line_number) as event_id
+            from (select * replace (md5(content) as content) {absent} from arrived)
+        """)
+        return
+    source = f"(select * {absent} from arrived)"
+    if format.event_id(options) == "event_id":
+        con.execute(f"create or replace temp view identified as select * from {source}")
+        return
+    con.execute(f"create or replace temp view identified as select *, {format.event_id(options)} as event_id from {source}")
+
+
+# --- the one caster ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Cast:
+    """SQL for one column: its typed value, and the conditions under which its text is a fault."""
+
+    value: str
+    faults: tuple[tuple[str, str], ...] = ()
+
+
+def _cast_text(column: Column, text: str) -> _Cast:
+    """How one column's text becomes its value; empty text is null."""
+    kind = duckdb_type(column.dtype)
+    plain = f"nullif({text}, '')"
+    wrong_type = ("bad_type", f"left({plain}, 1) = '{NOT_A_STRING}'")
+    if kind == "varchar":
+        return _Cast(plain, (wrong_type,))
+    if kind in ("bigint", "ubigint"):
+        value = f"try_cast({plain} as {kind})"
+        # Casting back tells 1.5, 1e3, 007, +5, 1_000 and quoted numbers from the integer they would become.
+        return _Cast(value, (("bad_integer", f"{plain} is not null and ({value} is null or {value}::varchar <> {plain})"),))
+    if kind == "timestamp":
+        zoned = r"'\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?[+-]\d\d:?\d\d'"
+        naive = r"'\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?'"
+        value = (
+            f"case when right({plain}, 1) = 'Z' and length({plain}) >= 20 then try_cast({plain} as timestamp) "
+            f"when regexp_full_match({plain}, {zoned}) then timezone('UTC', try_cast({plain} as timestamptz)) end"
+        )
+        return _Cast(value, (
+            wrong_type,
+            ("naive_timestamp", f"({value}) is null and regexp_full_match({plain}, {naive})"),
+            ("bad_timestamp", f"{plain} is not null and ({value}) is null"),
+        ))
+    if kind == "date":
+        value = f"case when length({plain}) = 10 then cast(try_strptime({plain}, '%Y-%m-%d') as date) end"
+        return _Cast(value, (wrong_type, ("bad_date", f"{plain} is not null and ({value}) is null")))
+    pattern = r"'-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?'"
+    if kind.startswith("decimal"):
+        pattern = rf"'-?[0-9]+(\.[0-9]{{1,{column.dtype.scale}}})?'"
+    value = f"try_cast({plain} as {kind})"
+    finite = f" or not isfinite({value})" if kind == "double" else ""
+    return _Cast(value, (
+        ("bad_number", f"{plain} is not null and (not regexp_full_match({plain}, {pattern}) or {value} is null{finite})"),
+    ))
+
+
+def _value_faults(column: Column, event_time: str, now: datetime) -> Iterator[tuple[str, str]]:
+    """Conditions under which a typed value is a fault: missing, out of range, not allowed, clock skew."""
+    name = _identifier(column.name)
+    if column.required:
+        yield "missing", f"{name} is null"
+    if column.dtype == pl.Float64:
+        yield "bad_number", f"not isfinite({name})"
+    if column.minimum is not None and column.dtype != pl.UInt64:
+        yield "out_of_range", f"{name} < {column.minimum:g}"
+    if column.maximum is not None and column.maximum < 2**62:
+        yield "out_of_range", f"{name} > {column.maximum:g}"
+    if column.allowed:
+        yield "not_allowed", f"{name} not in ({', '.join(_literal(choice) for choice in column.allowed)})"
+    if column.name == event_time:
+        latest = now + CLOCK_TOLERANCE
+        yield "clock_skew", f"{name} < timestamp '{EARLIEST_EVENT}' or {name} > timestamp '{latest}'"
+
+
+def _messages(table: Table, checks) -> dict[str, str]:
+    """What each fault means, by code|column."""
+    said = {
+        "missing|event_id": "event_id is missing",
+        "bad_type|event_id": "event_id must be a JSON string",
+        "conflict|event_id": "an earlier line of this delivery has the same id and other content; the first is kept",
+    }
+    for column in table.columns:
+        low, high = column.minimum, column.maximum
+        span = f" from {low:g}" if low is not None else ""
+        if high is not None:
+            span += f" to {high:,.0f}" if high > 1e6 else f" to {high:g}"
+        for code, meaning in (
+            ("missing", "is missing"),
+            ("bad_type", "must be a JSON string"),
+            ("bad_integer", f"must be a whole number{span}"),
+            ("bad_number", f"must be a decimal number{span}"),
+            ("bad_date", "must be a date like 2026-11-22"),
+            ("bad_timestamp", "must be an instant like 2026-11-22T16:00:00Z"),
+            ("naive_timestamp", "has no time zone; end it with Z or an offset"),
+            ("out_of_range", f"must be{span}"),
+            ("not_allowed", f"must be one of {', '.join(column.allowed)}"),
+            ("clock_skew", f"is before {EARLIEST_EVENT:%Y} or in the future; check the producer's clock and unit"),
+        ):
+            said[f"{code}|{column.name}"] = f"{column.name} {meaning}"
+    for code, _sql, message in (*checks, *table.rules):
+        said[f"{code}|"] = message
+    return said
+
+
+def _first_fault(conditions: list[tuple[str, str]]) -> str:
+    """SQL giving the code|column of the first condition that is true, else null."""
+    if not conditions:
+        return "null::varchar"
+    return "case " + " ".join(f"when {sql} then {_literal(code)}" for code, sql in conditions) + " end"
+
+
+def _cast(con, table: Table, texts: dict[str, str], relation: str, *, now: datetime,
+          shift_days: int = 0, checks=()) -> list[tuple[int, int, str, str]]:
+    """Casts and judges ``relation`` into the table ``judged``; returns its faults.
+
+    ``judged`` has line_number, line_count, event_id, the contract's columns and fault (null: the row is right).
+    """
+    described = {
+        row[0]: row[1].lower()
+        for row in con.execute(
+            f"describe select {', '.join(f'({sql}) as {_identifier(name)}' for name, sql in texts.items())} from {relation}"
+        ).fetchall()
+    }
+    values, text_faults = [], []
+    for column in table.columns:
+        kind = duckdb_type(column.dtype)
+        if column.name not in texts:
+            cast = _Cast("null")
+        elif described[column.name] == kind != "varchar":
+            cast = _Cast(f"({texts[column.name]})")
+        else:
+            cast = _cast_text(column, f"({texts[column.name]})")
+        text_faults += [(f"{code}|{column.name}", sql) for code, sql in cast.faults]
+        value = cast.value
+        if column.default is not None:
+            value = f"coalesce({value}, {_literal(column.default)})"
+        if kind == "timestamp" and shift_days:
+            value = f"({value}) + interval '{shift_days} days'"
+        values.append(f"({value})::{kind} as {_identifier(column.name)}")
+    input_faults = [(f"{code}|", f"not coalesce(({sql}), false)") for code, sql, _ in checks]
+    value_faults = [("missing|event_id", "event_id is null or event_id = ''"),
+                    ("bad_type|event_id", f"left(event_id, 1) = '{NOT_A_STRING}'")]
+    for column in table.columns:
+        value_faults += [(f"{code}|{column.name}", sql) for code, sql in _value_faults(column, table.event_time, now)]
+    value_faults += [(f"{code}|", f"not ({sql})") for code, sql, _ in table.rules]
+    names = ", ".join(_identifier(column.name) for column in table.columns)
+    con.execute(f"""
+        create or replace temp table judged as
+        select line_number, line_count, event_id, {names}, coalesce(fault, {_first_fault(value_faults)}) as fault
+        from (select line_number, line_count, event_id, {", ".join(values)},
+                     {_first_fault(input_faults + text_faults)} as fault
+              from {relation})
+    """)
+    said = _messages(table, checks)
+    rows = con.execute("select line_number, line_count, fault from judged where fault is not null order by 1").fetchall()
+    return [(number, count, fault.split("|")[0], said[fault]) for number, count, fault in rows]
+
+
+def _set_surplus_apart(con, table: Table) -> tuple[int, list[tuple[int, int, str, str]]]:
+    """Makes the table ``surplus`` (rowid of judged): later rows of an id. Returns duplicates and conflicts.
+
+    Only the ids that occur more than once are compared; the first line of an id is kept.
+    """
+    payload = f"hash({', '.join(_identifier(column.name) for column in table.columns)})"
+    con.execute("create or replace temp table surplus (row_id bigint, line_number bigint, line_count bigint, is_conflict boolean)")
+    con.execute(f"""
+        insert into surplus
+        with repeated as (select event_id from judged where fault is null group by event_id having count(*) > 1),
+        ranked as (
+            select judged.rowid as row_id, line_number, line_count, {payload} as payload_hash,
+                first_value({payload}) over first_seen as first_payload_hash, row_number() over first_seen as occurrence
+            from judged join repeated using (event_id) where fault is null
+            window first_seen as (partition by event_id order by line_number, judged.rowid)
+        )
+        select row_id, line_number, line_count, payload_hash <> first_payload_hash from ranked where occurrence > 1
+    """)
+    duplicates = con.execute("select coalesce(sum(line_count), 0) from surplus where not is_conflict").fetchone()[0]
+    message = _messages(table, ())["conflict|event_id"]
+    conflicts = con.execute("select line_number, line_count from surplus where is_conflict order by 1").fetchall()
+    return int(duplicates), [(number, count, "conflict", message) for number, count in conflicts]
+
+
+def kept_rows_sql(table: Table, source_id: str, delivery_id: str) -> str:
+    """SQL for the rows to store: system columns, the contract's columns, and event_day."""
+    columns = ", ".join(_identifier(column.name) for column in table.columns)
+    day = f"cast({_identifier(table.event_time)} as date)" if table.event_time else "date '1970-01-01'"
+    order = ", ".join(["event_day", *(f"{_identifier(name)} nulls first" for name in table.sort), "line_number"])
+    return f"""
+        select {_literal(source_id)} as source_id, event_id, hash({columns}) as payload_hash,
+            {_literal(delivery_id)} as delivery_id, line_number, line_count, {columns}, {day} as event_day
+        from judged where fault is null and rowid not in (select row_id from surplus)
+        order by {order}
+    """
