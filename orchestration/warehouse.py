@@ -17,6 +17,7 @@ import logging
 import os
 import threading
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ import polars as pl
 from orchestration import faults
 from orchestration.contracts import SYSTEM_COLUMNS, TABLES, Column, Table
 from orchestration.forecasting.tables import TABLES as FORECAST_TABLES
-from orchestration.home import DBT_PROJECT, Home
+from orchestration.home import DBT_PROJECT, PROJECT, Home
 
 if TYPE_CHECKING:
     from orchestration.raw_store import Receipt
@@ -300,7 +301,8 @@ def prepare(home: Home) -> Prepared:
         _create_bookkeeping(connection)
         _write_dirty_days(connection)
         dirty = connection.execute("select count(*) from raw.dirty_days").fetchone()[0]
-        built_with = connection.execute("select max(project_hash) from raw.build_state").fetchone()[0]
+        state = _step_state(connection)
+    built_with = state["build"].code_hash if "build" in state else None
     return Prepared(
         delivery_count=len(receipts),
         dirty_day_count=dirty,
@@ -406,7 +408,7 @@ def _create_bookkeeping(connection: duckdb.DuckDBPyConnection) -> None:
     built = ", ".join(f"{name} {RECEIPT_COLUMNS[name]}" for name in BUILT_COLUMNS)
     connection.execute(f"create table if not exists raw.built ({built})")
     connection.execute("create table if not exists raw.requested_days (table_name VARCHAR, event_day DATE)")
-    connection.execute("create table if not exists raw.build_state (project_hash VARCHAR, built_at TIMESTAMP)")
+    connection.execute("create table if not exists raw.step_state (step VARCHAR, stamp VARCHAR, code_hash VARCHAR)")
 
 
 def _write_dirty_days(connection: duckdb.DuckDBPyConnection) -> None:
@@ -460,44 +462,123 @@ def mark_built(home: Home) -> None:
         connection.execute(f"insert into raw.built select {built} from raw.receipts")
         connection.execute("delete from raw.requested_days")
         connection.execute("delete from raw.dirty_days")
-        connection.execute("delete from raw.build_state")
-        connection.execute("insert into raw.build_state values (?, ?)", [project_hash(), _now()])
+        _write_step_state(connection, "build", project_hash())
         connection.execute("commit")
+
+
+def mark_forecast(home: Home) -> None:
+    """Records that the forecast's tables belong to the marts as they are now."""
+    with connect(home) as connection:
+        _create_bookkeeping(connection)
+        connection.execute("begin")
+        _write_step_state(connection, "forecast", forecast_hash())
+        connection.execute("commit")
+
+
+@dataclass(frozen=True)
+class StepState:
+    """The last success of a step: a stamp no other success has, and the hash of the code that ran."""
+
+    stamp: str
+    code_hash: str
+
+
+def _step_state(connection: duckdb.DuckDBPyConnection) -> dict[str, StepState]:
+    if not _has_table(connection, "raw", "step_state"):
+        return {}
+    return {
+        step: StepState(stamp, code_hash)
+        for step, stamp, code_hash in connection.execute("select step, stamp, code_hash from raw.step_state").fetchall()
+    }
+
+
+def _write_step_state(connection: duckdb.DuckDBPyConnection, step: str, code_hash: str) -> None:
+    connection.execute("delete from raw.step_state where step = ?", [step])
+    stamp = uuid.uuid4().hex
+    if step == "forecast":
+        # A forecast's stamp begins with its build's, so a later build shows that it is behind.
+        stamp = f"{_step_state(connection)['build'].stamp}-{stamp}"
+    connection.execute("insert into raw.step_state values (?, ?, ?)", [step, stamp, code_hash])
+
+
+def _has_table(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> bool:
+    return bool(connection.execute(
+        "select count(*) from duckdb_tables() where database_name = current_database()"
+        " and schema_name = ? and table_name = ?", [schema, table],
+    ).fetchone()[0])
 
 
 def project_hash() -> str:
     """Hash of everything in the dbt project that decides what the models compute."""
+    files = [path for path in DBT_PROJECT.glob("*.yml")]
+    for folder in ("models", "macros", "seeds", "tests"):
+        files += (DBT_PROJECT / folder).rglob("*")
+    return _hash_of_files(files)
+
+
+def forecast_hash() -> str:
+    """Hash of the code that forecasts."""
+    return _hash_of_files((PROJECT / "orchestration" / "forecasting").rglob("*.py"))
+
+
+def _hash_of_files(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for path in project_files():
-        digest.update(str(path.relative_to(DBT_PROJECT)).encode() + b"\0")
+    for path in sorted(path for path in paths if path.is_file() and not path.name.startswith(".")):
+        digest.update(str(path.relative_to(PROJECT)).encode() + b"\0")
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
-def project_files() -> list[Path]:
-    """The dbt project's own files, sorted; nothing that dbt wrote."""
-    files = [path for path in DBT_PROJECT.glob("*.yml")]
-    for folder in ("models", "macros", "seeds", "tests", "snapshots"):
-        files += [path for path in (DBT_PROJECT / folder).rglob("*") if path.is_file()]
-    return sorted(path for path in files if not path.name.startswith("."))
-
-
 def unbuilt_delivery_ids(home: Home) -> set[str]:
-    """Committed deliveries that no build has seen yet."""
+    """Deliveries whose receipt differs from what the last build saw, or that only one of them has."""
     from orchestration import raw_store
 
-    known: set[tuple[str, str]] = set()
+    now = {(each.delivery_id, each.status, _receipt_value(each, "ingested_at")) for each in raw_store.receipts(home)}
+    built: set[tuple] = set()
     if home.warehouse.exists():
         with connect(home, read_only=True) as connection:
-            has_built = connection.execute(
-                "select count(*) from duckdb_tables() where schema_name = 'raw' and table_name = 'built'"
-            ).fetchone()[0]
-            if has_built:
-                known = set(connection.execute("select delivery_id, status from raw.built").fetchall())
-    return {
-        receipt.delivery_id for receipt in raw_store.receipts(home)
-        if (receipt.delivery_id, receipt.status) not in known
-    }
+            if _has_table(connection, "raw", "built"):
+                built = set(connection.execute("select delivery_id, status, ingested_at from raw.built").fetchall())
+    return {key[0] for key in now ^ built}
+
+
+def latest_whole_week(connection: duckdb.DuckDBPyConnection) -> str | None:
+    """The last ISO week of which all seven business days are known."""
+    return connection.execute(
+        "select max(iso_week) from capacity.fct_supply_demand_weekly where day_count = 7"
+    ).fetchone()[0]
+
+
+# --- what is due ---------------------------------------------------------------------------------
+
+STEPS = ("raw", "build", "forecast", "publish")
+
+
+def due_steps(home: Home) -> tuple[str, ...]:
+    """Steps whose inputs or code changed since their last success; each makes those after it due.
+
+    A build brings raw with it even when nothing waits in landing: deliveries that a check blocked are
+    judged again, and block again until they are superseded.
+    """
+    from orchestration import raw_store
+
+    if raw_store.pending(home):
+        return STEPS
+    if not home.warehouse.exists():
+        return STEPS if raw_store.receipts(home) else ()
+    with connect(home, read_only=True) as connection:
+        state = _step_state(connection)
+        requested = _has_table(connection, "raw", "requested_days") and _count(
+            connection, "select count(*) from raw.requested_days"
+        )
+    build, forecast = state.get("build"), state.get("forecast")
+    if build is None or build.code_hash != project_hash() or requested or unbuilt_delivery_ids(home):
+        return STEPS
+    if forecast is None or forecast.code_hash != forecast_hash() or not forecast.stamp.startswith(build.stamp):
+        return STEPS[2:]
+    if not home.capacity.exists() or publication_of(home.capacity).forecast_stamp != forecast.stamp:
+        return STEPS[3:]
+    return ()
 
 
 # --- tables that Python writes -------------------------------------------------------------------
@@ -750,6 +831,7 @@ class Publication:
     published_at: datetime
     data_as_of: datetime | None
     iso_week: str | None
+    forecast_stamp: str = ""
     row_counts: dict[str, int] = field(default_factory=dict)
     checks: tuple[AuditCheck, ...] = ()
 
@@ -796,12 +878,15 @@ def _write_edition(home: Home, aside: Path, run_id: str) -> Publication:
         os.chmod(aside, 0o640)
         connection.execute(f"attach {literal(str(home.warehouse))} as warehouse (read_only)")
         row_counts = _copy_schemas(connection)
+        forecast_stamp = connection.execute(
+            "select coalesce(max(stamp), '') from warehouse.raw.step_state where step = 'forecast'"
+        ).fetchone()[0]
         connection.execute("detach warehouse")
         faults.point("publish:after_copy")
         checks = audit(connection)
         if not all(check.passed for check in checks):
             raise AuditFailed(checks)
-        publication = _write_publication(connection, home, run_id, row_counts, checks)
+        publication = _write_publication(connection, home, run_id, forecast_stamp, row_counts, checks)
         connection.execute("checkpoint")
     finally:
         connection.close()
@@ -828,28 +913,38 @@ def _copy_schemas(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
 
 
 def _write_publication(
-    connection: duckdb.DuckDBPyConnection, home: Home, run_id: str, row_counts: dict[str, int],
-    checks: Sequence[AuditCheck],
+    connection: duckdb.DuckDBPyConnection, home: Home, run_id: str, forecast_stamp: str,
+    row_counts: dict[str, int], checks: Sequence[AuditCheck],
 ) -> Publication:
     data_as_of = connection.execute("select max(last_event_at) from quality.fct_freshness").fetchone()[0]
-    iso_week = connection.execute(
-        "select max(iso_week) from capacity.fct_supply_demand_weekly where day_count = 7"
-    ).fetchone()[0]
     publication = Publication(
         path=home.capacity, run_id=run_id, published_at=_now(), data_as_of=data_as_of,
-        iso_week=iso_week, row_counts=row_counts, checks=tuple(checks),
+        iso_week=latest_whole_week(connection), forecast_stamp=forecast_stamp, row_counts=row_counts,
+        checks=tuple(checks),
     )
     connection.execute("create schema meta")
     connection.execute(
         "create table meta.publication (run_id VARCHAR, published_at TIMESTAMP, data_as_of TIMESTAMP,"
-        " iso_week VARCHAR, edition VARCHAR, delivery_count BIGINT, check_count BIGINT)"
+        " iso_week VARCHAR, forecast_stamp VARCHAR, delivery_count BIGINT, check_count BIGINT)"
     )
     connection.execute(
-        "insert into meta.publication values (?, ?, ?, ?, 'capacity', ?, ?)",
-        [run_id, publication.published_at, data_as_of, iso_week,
+        "insert into meta.publication values (?, ?, ?, ?, ?, ?, ?)",
+        [run_id, publication.published_at, data_as_of, publication.iso_week, forecast_stamp,
          row_counts["quality.fct_deliveries"], len(checks)],
     )
     return publication
+
+
+def publication_of(path: Path) -> Publication:
+    """What a published file says of itself."""
+    connection = duckdb.connect(str(path), read_only=True)
+    try:
+        run_id, published_at, data_as_of, iso_week, forecast_stamp = connection.execute(
+            "select run_id, published_at, data_as_of, iso_week, forecast_stamp from meta.publication"
+        ).fetchone()
+    finally:
+        connection.close()
+    return Publication(path, run_id, published_at, data_as_of, iso_week, forecast_stamp)
 
 
 def _sync(path: Path) -> None:

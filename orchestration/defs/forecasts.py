@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import dagster as dg
 
 from orchestration import warehouse
 from orchestration.defs.resources import HomeFolder
 from orchestration.forecasting.forecast import forecast_all
+from orchestration.forecasting.iso_weeks import monday_of
 from orchestration.forecasting.tables import TABLES
 from orchestration.home import Home
 
@@ -50,7 +52,7 @@ def compute(home: Home) -> tuple[dict, str | None]:
             select * from staging.stg_reference__planned_deliveries
             where coalesce(valid_from, date '0001-01-01') <= $known and $known < coalesce(valid_to, date '9999-12-31')
             """,
-            {"known": warehouse.last_day_of(cutoff_week)},
+            {"known": monday_of(cutoff_week) + timedelta(days=6)},
         ).pl()
         frames = forecast_all(
             supply_demand_daily=connection.execute("select * from capacity.fct_supply_demand_daily").pl(),

@@ -30,7 +30,8 @@ def _raw_asset(feed: str) -> dg.AssetsDefinition:
     def load(context: dg.AssetExecutionContext, home_folder: HomeFolder) -> dg.MaterializeResult:
         window = context.partition_key_range
         days = days_between(window.start, window.end)
-        receipts = raw_store.ingest(home_folder.home, feed, days=days, progress=_reporter(f"raw/{feed}"))
+        outcome = raw_store.ingest(home_folder.home, feed, days=days, progress=_reporter(f"raw/{feed}"))
+        receipts = outcome.receipts
         for day in days:
             context.add_asset_metadata(
                 receipts_metadata([receipt for receipt in receipts if receipt.delivered_date == day]),
@@ -49,8 +50,8 @@ def _raw_asset(feed: str) -> dg.AssetsDefinition:
 
 
 def _reporter(step: str):
-    def tell(done: int, total: int, name: str) -> None:
-        report(Progress("advanced", step, done, total, name))
+    def tell(done: int, total: int) -> None:
+        report(Progress("advanced", step, done, total))
 
     return tell
 

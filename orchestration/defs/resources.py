@@ -1,4 +1,4 @@
-"""What assets need from outside: the home folder. A file of its own, because it is a definitions function."""
+"""What assets need from outside: the home folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,4 @@ class HomeFolder(dg.ConfigurableResource):
         return Home(Path(self.root)) if self.root else Home.from_environment()
 
 
-@dg.definitions
-def resources() -> dg.Definitions:
-    """The resources of every asset."""
-    return dg.Definitions(resources={"home_folder": HomeFolder()})
+RESOURCES = {"home_folder": HomeFolder()}
