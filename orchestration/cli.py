@@ -1,0 +1,1035 @@
+"""The ``tidegauge`` command: what each command reads, starts and prints.
+
+Commands are glue: they call the raw store, the Dagster job and the published files, and say what came
+of it. No figure is computed here. Heavy imports are inside the commands, so that help is instant.
+
+Exit codes: 0 ok, 1 error, 2 the audit blocked publishing, 3 locked by another process, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestration.console import CommandError, Console, shown
+from orchestration.home import PROJECT, Home
+
+if TYPE_CHECKING:
+    from orchestration.definitions import RunOutcome
+    from orchestration.raw_store import Receipt
+
+OK, ERROR, AUDIT_BLOCKED, LOCKED, INTERRUPTED = 0, 1, 2, 3, 130
+EXIT_CODE_BY_REASON = {"audit_blocked": AUDIT_BLOCKED, "locked": LOCKED}
+
+# The simulated network of the demo ends with the last whole week before 2026-11-24.
+DEMO_DAYS = 56
+DEMO_EVENTS_PER_DAY = 40_000
+DEMO_SEED = 7
+DEMO_END = date(2026, 11, 22)
+# Deliveries and quarantined lines that a person is shown; --json gives all.
+SHOWN_ROWS = 20
+LEAST_FREE_BYTES = 2 * 2**30
+
+app = typer.Typer(
+    name="tidegauge", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="Capacity warehouse for AI computing networks: from landing files to the weekly report.",
+)
+quarantine_app = typer.Typer(no_args_is_help=True, help="Lines and files that were not loaded: list, show, replay.")
+app.add_typer(quarantine_app, name="quarantine")
+
+HomeOption = Annotated[
+    Path | None, typer.Option("--home", help="Home folder. Default: TIDEGAUGE_HOME, else data/.", show_default=False)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+FeedOption = Annotated[str | None, typer.Option("--feed", help="token_usage, job_logs, telemetry or reference.")]
+DayOption = typer.Option(metavar="YYYY-MM-DD", help="UTC day delivered.")
+WeekOption = Annotated[
+    str | None, typer.Option("--week", metavar="YYYY-Www", help="ISO week, like 2026-W47. Default: the latest whole one.")
+]
+LanguageOption = Annotated[str, typer.Option("--language", help="en or zh.")]
+
+
+@dataclass
+class Session:
+    """One command at work: its home, how it speaks, and what it found."""
+
+    home: Home
+    console: Console
+    result: dict[str, Any] = field(default_factory=dict)
+    exit_code: int = OK
+
+
+@contextmanager
+def session(home: Path | None, as_json: bool) -> Iterator[Session]:
+    """Runs a command's body; turns whatever goes wrong into a message and an exit code."""
+    console = Console(as_json)
+    if home is not None:
+        # The job, dbt and worker processes all read it from here.
+        os.environ["TIDEGAUGE_HOME"] = str(home.expanduser().absolute())
+    here = Session(Home.from_environment(), console)
+    try:
+        yield here
+    except (typer.Exit, BrokenPipeError):
+        raise
+    except Exception as error:  # noqa: BLE001 - the one place where any error becomes a message
+        explained = error if isinstance(error, CommandError) else explain(error)
+        if os.environ.get("TIDEGAUGE_DEBUG"):
+            traceback.print_exc()
+        console.fail(explained)
+        raise typer.Exit(explained.exit_code) from None
+    console.finish(here.result)
+    if here.exit_code:
+        raise typer.Exit(here.exit_code)
+
+
+def explain(error: Exception) -> CommandError:
+    """What went wrong in a person's words, where, and the next step."""
+    # Modules that were not imported can't have raised.
+    warehouse = sys.modules.get("orchestration.warehouse")
+    registry = sys.modules.get("orchestration.sources.registry")
+    if warehouse and isinstance(error, warehouse.WarehouseLocked):
+        return CommandError(str(error), exit_code=LOCKED, next_step="wait for the other process, then run this again")
+    if warehouse and isinstance(error, warehouse.AuditFailed):
+        return CommandError(str(error), exit_code=AUDIT_BLOCKED, next_step="see the lines above; readers keep the last good file")
+    if warehouse and isinstance(error, warehouse.WarehouseAbsent):
+        return CommandError(str(error), next_step="tidegauge demo, or tidegauge ingest PATH and tidegauge run")
+    if registry and isinstance(error, registry.UnknownFormat):
+        return CommandError(str(error), next_step="name the format with --format, or see `tidegauge ingest --help`")
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return CommandError(
+            "the disk is full; nothing that readers see has changed", where=str(error.filename or ""),
+            next_step="free some space, then run the same command again",
+        )
+    if isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)):
+        return CommandError(str(error), where=str(error.filename or ""), next_step="check the path and who may read it")
+    if isinstance(error, ValueError):
+        return CommandError(str(error), where=_place_of(error))
+    return CommandError(
+        f"{type(error).__name__}: {error}", where=_place_of(error),
+        next_step="run it again with TIDEGAUGE_DEBUG=1 to see the whole trace",
+    )
+
+
+def _place_of(error: Exception) -> str:
+    """The innermost line of the project that the error passed through."""
+    places = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(str(PROJECT))]
+    return f"{Path(places[-1].filename).relative_to(PROJECT)}:{places[-1].lineno}" if places else ""
+
+
+def main() -> None:
+    """Runs the command line; every way out has its exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        status = app(standalone_mode=False)
+    except typer.TyperException as misuse:
+        misuse.show()
+        # 2, the usual code, is taken: it says that the audit blocked.
+        status = ERROR
+    except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has left; say nothing more to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        status = ERROR
+    sys.exit(status if isinstance(status, int) else OK)
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+# --- steps that several commands share -----------------------------------------------------------
+
+
+def _day(text: str | None, option: str) -> date | None:
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise CommandError(f"{option} {text!r} is not a day", next_step="write it like 2026-11-22") from None
+
+
+def _feed(feed: str | None) -> str | None:
+    from orchestration.contracts import FEEDS
+
+    if feed is not None and feed not in FEEDS:
+        raise CommandError(f"there is no feed {feed!r}", next_step=f"use one of {', '.join(FEEDS)}")
+    return feed
+
+
+def _week(week: str | None) -> str | None:
+    if week is None:
+        return None
+    try:
+        datetime.strptime(f"{week}-1", "%G-W%V-%u")
+    except ValueError:
+        raise CommandError(f"--week {week!r} is not an ISO week", next_step="write it like 2026-W47") from None
+    return week
+
+
+def _published(here: Session) -> Path:
+    if not here.home.capacity.exists():
+        raise CommandError(
+            "nothing has been published yet", where=str(here.home.capacity), next_step="tidegauge run, or tidegauge demo"
+        )
+    return here.home.capacity
+
+
+def _materialize(here: Session, title: str, selection: Sequence[str], **more: Any) -> RunOutcome:
+    """Runs part of the job with its progress shown; CommandError with the right exit code when it fails."""
+    from orchestration import definitions
+
+    with here.console.step(title) as step:
+        outcome = definitions.materialize(here.home, selection, on_event=step.listen, **more)
+        if not outcome.success:
+            step.outcome = "failed"
+    here.result.setdefault("seconds", {})[title] = round(step.seconds, 2)
+    here.result["run_id"] = outcome.run_id
+    if not outcome.success:
+        raise CommandError(
+            outcome.error_message or f"{title} failed",
+            where=f"step {outcome.failed_step}, run {outcome.run_id}" if outcome.failed_step else f"run {outcome.run_id}",
+            next_step=_next_step(outcome),
+            exit_code=EXIT_CODE_BY_REASON.get(outcome.reason, ERROR),
+        )
+    return outcome
+
+
+def _next_step(outcome: RunOutcome) -> str:
+    if outcome.reason == "audit_blocked":
+        return "put right what the failed checks name, then `tidegauge run`; readers keep the last good file"
+    if outcome.reason == "check_blocked":
+        return "see what was delivered with `tidegauge status` and `tidegauge quarantine list`"
+    if outcome.reason == "locked":
+        return "wait for the other process, then run this again"
+    return f"`tidegauge dev` shows run {outcome.run_id[:8]} with its log"
+
+
+def _ingest_pending(here: Session, feed: str | None = None) -> list[Receipt]:
+    """Loads what waits in landing, as partitions of the delivery days; returns the new receipts."""
+    from orchestration import definitions, raw_store
+
+    waiting = raw_store.pending(here.home, feed)
+    if not waiting:
+        here.console.note("ingest: nothing new in landing")
+        return []
+    days = sorted({file.delivered_date for file in waiting})
+    feeds = {file.feed for file in waiting}
+    known = _receipt_keys(here.home)
+    _materialize(
+        here, "ingest", [selection for selection in definitions.RAW if any(f"raw/{name}" in selection for name in feeds)],
+        partition_range=(days[0].isoformat(), days[-1].isoformat()),
+    )
+    return [receipt for receipt in raw_store.receipts(here.home) if _key(receipt) not in known]
+
+
+def _key(receipt: Receipt) -> tuple:
+    return receipt.feed, receipt.delivery_id, receipt.ingested_at
+
+
+def _receipt_keys(home: Home) -> set[tuple]:
+    from orchestration import raw_store
+
+    return {_key(receipt) for receipt in raw_store.receipts(home)}
+
+
+def _show_receipts(here: Session, receipts: Sequence[Receipt]) -> None:
+    """What came of deliveries: each one when they are few, added up by format when they are many."""
+    here.result["deliveries"] = [_delivery(receipt) for receipt in receipts]
+    here.result["totals"] = {
+        name: sum(getattr(receipt, name) for receipt in receipts)
+        for name in ("received_count", "loaded_count", "duplicate_count", "quarantined_count")
+    }
+    if not receipts:
+        return
+    headings = ("received", "loaded", "duplicate", "quarantined")
+    if len(receipts) <= SHOWN_ROWS:
+        rows = [
+            (r.delivery_name, r.format, r.received_count, r.loaded_count, r.duplicate_count, r.quarantined_count)
+            for r in receipts
+        ]
+        here.console.table(("delivery", "format", *headings), rows)
+    else:
+        by_format: dict[str, list[int]] = {}
+        for r in receipts:
+            counts = by_format.setdefault(r.format, [0] * 5)
+            for i, count in enumerate((1, r.received_count, r.loaded_count, r.duplicate_count, r.quarantined_count)):
+                counts[i] += count
+        here.console.table(("format", "deliveries", *headings), [(name, *counts) for name, counts in sorted(by_format.items())])
+    for receipt in receipts:
+        if receipt.quarantined_count:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in receipt.quarantined_by_reason.items())
+            here.console.note(
+                f"quarantined: {receipt.delivery_name}: {reasons}{': ' + receipt.message if receipt.message else ''}"
+                f"  (tidegauge quarantine show {receipt.delivery_id[:12]})"
+            )
+        for warning in receipt.warnings:
+            here.console.note(f"warning: {receipt.delivery_name}: {warning}")
+
+
+def _delivery(receipt: Receipt) -> dict[str, Any]:
+    return {
+        name: getattr(receipt, name)
+        for name in (
+            "delivery_id", "feed", "table_name", "format", "source_id", "delivery_name", "delivered_date", "status",
+            "received_count", "loaded_count", "duplicate_count", "quarantined_count", "quarantined_by_reason", "message",
+            "warnings", "landing_path",
+        )
+    }
+
+
+def _report(here: Session, week: str | None, language: str) -> Path:
+    from orchestration import definitions
+
+    if language not in ("en", "zh"):
+        raise CommandError(f"there is no report in {language!r}", next_step="use --language en or --language zh")
+    config = {"iso_week": _week(week) or "", "language": language}
+    outcome = _materialize(
+        here, "report", definitions.REPORT,
+        run_config={"ops": {"reports__weekly_capacity": {"config": config}}},
+    )
+    path = Path(str(outcome.asset_metadata["reports/weekly_capacity"]["path"]))
+    here.result["report"] = path
+    return path
+
+
+def _build_to_report(here: Session, language: str = "en") -> None:
+    """Everything after raw: build, forecast, audit and publish, report."""
+    from orchestration import definitions
+
+    _materialize(here, "build", definitions.BUILD)
+    _materialize(here, "forecast", definitions.FORECAST)
+    _materialize(here, "publish", definitions.PUBLISH)
+    _report(here, None, language)
+
+
+def _is_current(home: Home) -> bool:
+    """Whether marts, published file and report all follow from the deliveries and models as they are."""
+    from orchestration import warehouse
+
+    if not home.capacity.exists() or not home.warehouse.exists():
+        return False
+    if warehouse.unbuilt_delivery_ids(home) or not warehouse.is_built_with_this_project(home):
+        return False
+    publication = warehouse.publication_of(home.capacity)
+    report = home.reports / "weekly" / f"{publication.iso_week}.html"
+    return publication.iso_week is None or report.exists()
+
+
+# --- commands: the main job ----------------------------------------------------------------------
+
+
+@app.command()
+def demo(
+    traces: Annotated[
+        Path | None, typer.Option("--traces", metavar="DIR", help="Read public traces below DIR instead of simulating.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=14, help="Days to simulate.")] = DEMO_DAYS,
+    events_per_day: Annotated[int, typer.Option(min=100, help="Token events a day to simulate.")] = DEMO_EVENTS_PER_DAY,
+    seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = DEMO_SEED,
+    language: LanguageOption = "en",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The main job on a fresh machine: landing files, ingest, build, forecast, publish, weekly report."""
+    with session(home, as_json) as here:
+        if traces is not None:
+            _land_traces(here, traces)
+        else:
+            _simulate(here, days, seed, events_per_day, DEMO_END)
+        loaded = _ingest_pending(here)
+        _show_receipts(here, loaded)
+        if not loaded and _is_current(here.home):
+            here.console.say("nothing new: everything below is as the last run left it")
+        else:
+            _build_to_report(here, language)
+        _summarize(here)
+
+
+def _simulate(here: Session, days: int, seed: int, events_per_day: int, end: date) -> None:
+    from orchestration.sources.simulate import simulate as make
+
+    with here.console.step(f"simulate {days} days, {events_per_day:,} token events a day, seed {seed}") as step:
+        make(here.home, days=days, seed=seed, events_per_day=events_per_day, end_date=end, progress=step.advance)
+    here.result.setdefault("seconds", {})["simulate"] = round(step.seconds, 2)
+
+
+def _land_traces(here: Session, directory: Path) -> None:
+    from orchestration import traces
+
+    with here.console.step(f"find traces in {directory}") as step:
+        found, passed_over = traces.discover(directory)
+        if not found:
+            raise CommandError(
+                f"no file below {directory} is of a known format", where=str(directory),
+                next_step="the formats are listed by `tidegauge ingest --help`",
+            )
+        traces.land(here.home, found, progress=step.advance)
+    here.result.setdefault("seconds", {})["land"] = round(step.seconds, 2)
+    here.result["traces"] = [
+        {"name": t.name, "formats": t.formats, "file_count": len(t.files), "shift_days": t.shift_days, "timezone": t.timezone}
+        for t in found
+    ]
+    here.result["passed_over"] = [{"path": item.path, "reason": item.reason} for item in passed_over]
+    here.console.table(
+        ("trace", "format", "files", "last timestamp", "replayed by"),
+        [
+            (t.name, ", ".join(t.formats), len(t.files),
+             t.last_timestamp.astimezone(UTC) if t.last_timestamp else "relative", f"{t.shift_days:,} days" if t.shift_days else "")
+            for t in found
+        ],
+    )
+    for reason, files in _grouped(passed_over).items():
+        few = ", ".join(str(path.relative_to(directory.resolve())) for path in files[:3])
+        here.console.note(f"passed over {len(files)}: {reason}: {few}{', ...' if len(files) > 3 else ''}")
+
+
+def _grouped(passed_over: Sequence[Any]) -> dict[str, list[Path]]:
+    grouped: dict[str, list[Path]] = {}
+    for item in passed_over:
+        reason = item.reason if item.reason.startswith("licence") else "of no known format"
+        grouped.setdefault(reason, []).append(item.path)
+    return grouped
+
+
+def _summarize(here: Session) -> None:
+    """Where everything is, and the few figures that tell a good run from a bad one."""
+    import duckdb
+
+    with duckdb.connect(str(_published(here)), read_only=True) as published:
+        publication = published.execute("select iso_week, data_as_of, run_id from meta.publication").fetchone()
+        deliveries = published.execute(
+            "select count(*), sum(received_count), sum(loaded_count), sum(duplicate_count), sum(quarantined_count) "
+            "from quality.fct_deliveries"
+        ).fetchone()
+        tokens = published.execute(
+            "select sum(request_count), sum(input_tokens), sum(cached_input_tokens), sum(output_tokens) "
+            "from capacity.fct_token_usage_hourly"
+        ).fetchone()
+        actions = published.execute(
+            "select action, count(*) from capacity.fct_capacity_need group by 1 order by 1"
+        ).fetchall()
+        differences = published.execute(
+            "select count(*) from quality.fct_reconciliation where difference is distinct from 0"
+        ).fetchone()[0]
+    weekly = here.home.reports / "weekly" / f"{publication[0]}.html"
+    here.result["summary"] = summary = {
+        "iso_week": publication[0], "data_as_of": publication[1],
+        "delivery_count": deliveries[0], "received_count": deliveries[1], "loaded_count": deliveries[2],
+        "duplicate_count": deliveries[3], "quarantined_count": deliveries[4],
+        "request_count": tokens[0], "input_tokens": tokens[1], "cached_input_tokens": tokens[2], "output_tokens": tokens[3],
+        "decisions": dict(actions), "reconciliation_difference_count": differences,
+        "report": weekly, "published": here.home.capacity,
+    }
+    here.console.say()
+    here.console.table(("", ""), [
+        ("week", summary["iso_week"]),
+        ("deliveries", deliveries[0]),
+        ("lines", " + ".join((
+            f"{shown(deliveries[1])} = {shown(deliveries[2])} loaded",
+            f"{shown(deliveries[3])} duplicate", f"{shown(deliveries[4])} quarantined",
+        ))),
+        ("requests", tokens[0]),
+        ("tokens", f"{shown(tokens[1])} input + {shown(tokens[2]) or 'unknown'} cached input + {shown(tokens[3])} output"),
+        ("decisions", ", ".join(f"{count} {action}" for action, count in actions) or "none"),
+        ("landing = raw = marts", "difference 0" if differences == 0 else f"{differences} metrics differ"),
+        ("published", here.home.capacity),
+        ("weekly report", weekly),
+    ])
+
+
+@app.command()
+def simulate(
+    days: Annotated[int, typer.Option(min=1, help="Days, the last one --end.")],
+    seed: Annotated[int, typer.Option(help="The same seed makes the same files.")],
+    events_per_day: Annotated[int, typer.Option(min=100, help="Token events a day.")] = DEMO_EVENTS_PER_DAY,
+    end: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="Last business day.")] = DEMO_END.isoformat(),
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Landing files of a synthetic nationwide network, with the truth beside them."""
+    with session(home, as_json) as here:
+        _simulate(here, days, seed, events_per_day, _day(end, "--end") or DEMO_END)
+        here.result["landing"] = here.home.landing
+        here.result["truth"] = here.home.truth / "truth.json"
+        here.console.say(f"landing files in {here.home.landing}, what is true in {here.home.truth / 'truth.json'}")
+
+
+@app.command()
+def ingest(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="[PATH]...", help="Files or folders to copy into landing first.", show_default=False)
+    ] = None,
+    feed: FeedOption = None,
+    format: Annotated[str | None, typer.Option("--format", help="Format of the files; told from their content when left out.")] = None,
+    table: Annotated[str | None, typer.Option("--table", help="Table of a canonical or reference file.")] = None,
+    source: Annotated[str | None, typer.Option("--source", help="Producer; ids need to be unique within it only.")] = None,
+    epoch: Annotated[str | None, typer.Option("--epoch", metavar="INSTANT", help="What relative times count from, like 2026-11-13T00:00:00+08:00.")] = None,
+    timezone: Annotated[str | None, typer.Option("--timezone", metavar="ZONE", help="Zone of wall-clock times that name none, like Asia/Shanghai.")] = None,
+    shift_days: Annotated[int, typer.Option("--shift-days", help="Days added to every event time.")] = 0,
+    day: Annotated[str | None, DayOption] = None,
+    list_formats: Annotated[bool, typer.Option("--list-formats", help="List the formats and end.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Load new deliveries: those waiting in landing, or PATHs, copied into landing first."""
+    with session(home, as_json) as here:
+        if list_formats:
+            _show_formats(here)
+            return
+        if paths:
+            _land_paths(here, paths, _feed(feed), format, table, source, epoch, timezone, shift_days, _day(day, "--day"))
+        loaded = _ingest_pending(here, _feed(feed))
+        _show_receipts(here, loaded)
+        if loaded and all(receipt.status == "quarantined" for receipt in loaded):
+            here.exit_code = ERROR
+
+
+def _show_formats(here: Session) -> None:
+    from orchestration.sources.registry import FORMATS
+
+    rows = [(format.table.feed, name, format.table.name, format.description) for name, format in FORMATS.items()]
+    here.result["formats"] = [dict(zip(("feed", "format", "table", "description"), row, strict=True)) for row in rows]
+    here.console.table(("feed", "format", "table", "what it is"), sorted(rows))
+
+
+def _land_paths(
+    here: Session, paths: list[Path], feed: str | None, format: str | None, table: str | None, source: str | None,
+    epoch: str | None, timezone: str | None, shift_days: int, day: date | None,
+) -> None:
+    from zoneinfo import ZoneInfo
+
+    from orchestration import raw_store
+
+    if timezone is not None:
+        try:
+            ZoneInfo(timezone)
+        except (KeyError, ValueError):
+            raise CommandError(f"there is no time zone {timezone!r}", next_step="name one like Asia/Shanghai") from None
+    try:
+        instant = datetime.fromisoformat(epoch) if epoch else None
+    except ValueError:
+        raise CommandError(f"--epoch {epoch!r} is not an instant", next_step="write it like 2026-11-13T00:00:00+08:00") from None
+    landed = raw_store.land(
+        here.home, paths, feed=feed, format=format, table=table, source_id=source, epoch=instant, timezone=timezone,
+        shift_days=shift_days, delivered=day,
+    )
+    here.result["landed"] = [file.path for file in landed]
+    here.console.note(f"landed {len(landed)} file{'s' if len(landed) != 1 else ''} in {here.home.landing}")
+
+
+@app.command()
+def build(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Build the marts from what was ingested since the last build."""
+    with session(home, as_json) as here:
+        from orchestration import definitions
+
+        _materialize(here, "build", definitions.BUILD)
+
+
+@app.command()
+def forecast(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Forecast demand and the capacity it needs, from the marts."""
+    with session(home, as_json) as here:
+        from orchestration import definitions
+
+        _materialize(here, "forecast", definitions.FORECAST)
+
+
+@app.command()
+def publish(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Audit the marts and put them before readers; a failed audit changes nothing."""
+    with session(home, as_json) as here:
+        from orchestration import definitions
+
+        _materialize(here, "publish", definitions.PUBLISH)
+        here.result["published"] = here.home.capacity
+        here.console.say(str(here.home.capacity))
+
+
+@app.command()
+def report(week: WeekOption = None, language: LanguageOption = "en", home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Write the weekly capacity report from what is published."""
+    with session(home, as_json) as here:
+        _week(week)
+        _published(here)
+        here.console.say(str(_report(here, week, language)))
+
+
+@app.command()
+def run(language: LanguageOption = "en", home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Everything that is due: ingest, build, forecast, publish, report."""
+    with session(home, as_json) as here:
+        loaded = _ingest_pending(here)
+        _show_receipts(here, loaded)
+        if not loaded and _is_current(here.home):
+            here.console.say("nothing is due")
+            here.result["due"] = False
+            return
+        here.result["due"] = True
+        _build_to_report(here, language)
+        _summarize(here)
+
+
+@app.command()
+def backfill(
+    feed: Annotated[str, typer.Argument(help="token_usage, job_logs, telemetry or reference.")],
+    first: Annotated[str, typer.Option("--from", metavar="YYYY-MM-DD", help="First UTC day delivered.")],
+    last: Annotated[str, typer.Option("--to", metavar="YYYY-MM-DD", help="Last UTC day delivered.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept with the run.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be replayed, and do nothing.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Replay the deliveries of some days; prints every published figure that moved, before and after."""
+    with session(home, as_json) as here:
+        from orchestration import definitions, landing, warehouse
+
+        start, end = _day(first, "--from"), _day(last, "--to")
+        if end < start:
+            raise CommandError(f"--to {end} is before --from {start}", next_step="swap them")
+        if not reason.strip():
+            raise CommandError("--reason is empty", next_step="say why the days are replayed; it is kept with the run")
+        days = [start + timedelta(days=offset) for offset in range((end - start).days + 1)]
+        files, _skipped = landing.scan(here.home, _feed(feed), days)
+        if not files:
+            raise CommandError(
+                f"no deliveries of {feed} from {start} to {end}", where=str(here.home.landing / feed),
+                next_step="`tidegauge status` shows the days that have some",
+            )
+        receipts = {receipt.landing_path: receipt for receipt in _receipts_of(here, feed)}
+        touched = sorted({
+            event_day for file in files
+            if (receipt := receipts.get(file.path.relative_to(here.home.landing).as_posix())) for event_day in receipt.event_days
+        })
+        here.result |= {
+            "feed": feed, "from": start, "to": end, "reason": reason, "dry_run": dry_run,
+            "deliveries": [file.path for file in files], "event_days": touched,
+        }
+        here.console.say(
+            f"{len(files)} deliveries of {feed} from {start} to {end}, holding {len(touched)} event days"
+            + (f" ({touched[0]} to {touched[-1]})" if touched else "")
+        )
+        if dry_run:
+            here.console.table(("delivered", "delivery"), [(file.delivered_date.isoformat(), file.name) for file in files[:SHOWN_ROWS]])
+            here.console.say("dry run: nothing was replayed")
+            return
+        before = _keep_published(here)
+        try:
+            _materialize(
+                here, "ingest", [selection for selection in definitions.RAW if f"raw/{feed}" in selection],
+                partition_range=(start.isoformat(), end.isoformat()),
+                tags={"tidegauge/reason": reason[:200], **definitions.REPLAY_TAGS},
+            )
+            warehouse.request_days(here.home, feed, touched)
+            _build_to_report(here)
+            _show_moved(here, before)
+        finally:
+            if before is not None:
+                before.unlink(missing_ok=True)
+
+
+def _receipts_of(here: Session, feed: str | None = None) -> list[Receipt]:
+    from orchestration import raw_store
+
+    return raw_store.receipts(here.home, feed)
+
+
+def _keep_published(here: Session) -> Path | None:
+    """A second name for the published file: publishing replaces the first, so this one keeps the old."""
+    if not here.home.capacity.exists():
+        return None
+    here.home.temporary.mkdir(parents=True, exist_ok=True)
+    before = here.home.temporary / f"before-{os.getpid()}.duckdb"
+    before.unlink(missing_ok=True)
+    os.link(here.home.capacity, before)
+    return before
+
+
+def _show_moved(here: Session, before: Path | None) -> None:
+    from orchestration.comparison import moved_figures
+
+    moved = moved_figures(before, here.home.capacity)
+    here.result["moved"] = moved
+    if not moved:
+        here.console.say("no published figure moved")
+        return
+    here.console.table(
+        ("day", "mart", "figure", "before", "after"),
+        [(m.usage_date.isoformat(), m.table, m.measure, m.before, m.after) for m in moved[:SHOWN_ROWS * 5]],
+        title=f"{len(moved)} published figures moved",
+    )
+    if len(moved) > SHOWN_ROWS * 5:
+        here.console.say(f"... and {len(moved) - SHOWN_ROWS * 5} more; --json gives all")
+
+
+@app.command()
+def rebuild(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Everything again from landing: raw, warehouse, published file, report."""
+    with session(home, as_json) as here:
+        from orchestration import landing, warehouse
+
+        files, _ = landing.scan(here.home)
+        if not files:
+            raise CommandError(
+                "landing holds nothing to rebuild from, so nothing was removed", where=str(here.home.landing),
+                next_step="tidegauge ingest PATH, or tidegauge demo",
+            )
+        with warehouse.writer_lock(here.home):
+            before = _keep_published(here)
+            for path in (here.home.raw, here.home.quarantine):
+                shutil.rmtree(path, ignore_errors=True)
+            for path in here.home.root.glob(f"{here.home.warehouse.name}*"):
+                path.unlink()
+        try:
+            _show_receipts(here, _ingest_pending(here))
+            _build_to_report(here)
+            _show_moved(here, before)
+        finally:
+            if before is not None:
+                before.unlink(missing_ok=True)
+
+
+# --- commands: operations ------------------------------------------------------------------------
+
+
+@app.command()
+def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """What was delivered, what waits, what is published."""
+    with session(home, as_json) as here:
+        from orchestration import raw_store
+        from orchestration.contracts import FEEDS
+
+        receipts = _receipts_of(here)
+        waiting = raw_store.pending(here.home)
+        feeds = []
+        for feed in FEEDS:
+            own = [receipt for receipt in receipts if receipt.feed == feed]
+            event_days = [day for receipt in own if receipt.status == "loaded" for day in receipt.event_days]
+            feeds.append({
+                "feed": feed, "delivery_count": len(own), "pending_count": sum(1 for file in waiting if file.feed == feed),
+                "last_delivered_date": max((receipt.delivered_date for receipt in own), default=None),
+                "last_event_day": max(event_days, default=None) if feed != "reference" else None,
+                "loaded_count": sum(receipt.loaded_count for receipt in own if receipt.status == "loaded"),
+                "quarantined_count": sum(receipt.quarantined_count for receipt in own),
+                "superseded_count": sum(1 for receipt in own if receipt.status == "superseded"),
+            })
+        here.result |= {"home": here.home.root, "feeds": feeds, "published": _publication(here)}
+        here.console.say(f"home {here.home.root}")
+        here.console.table(
+            ("feed", "deliveries", "waiting", "last delivered", "last event (UTC)", "loaded", "quarantined", "superseded"),
+            [tuple(feed.values()) for feed in feeds],
+        )
+        published = here.result["published"]
+        if published is None:
+            here.console.say("nothing published yet: `tidegauge run`")
+        else:
+            here.console.say(
+                f"published {shown(published['published_at'])}, week {published['iso_week']}, data as of "
+                f"{shown(published['data_as_of'])}, run {published['run_id'][:8]}"
+            )
+
+
+def _publication(here: Session) -> dict[str, Any] | None:
+    import duckdb
+
+    if not here.home.capacity.exists():
+        return None
+    with duckdb.connect(str(here.home.capacity), read_only=True) as published:
+        row = published.execute("select run_id, published_at, data_as_of, iso_week from meta.publication").fetchone()
+    return dict(zip(("run_id", "published_at", "data_as_of", "iso_week"), row, strict=True))
+
+
+@app.command()
+def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Look for what breaks runs: versions, disk, locks, leftovers, clock, browser."""
+    with session(home, as_json) as here:
+        checks = [check(here) for check in DOCTOR_CHECKS]
+        here.result["checks"] = [
+            {"check": name, "ok": ok, "found": found, "next_step": "" if ok else next_step}
+            for name, ok, found, next_step in checks
+        ]
+        here.console.table(
+            ("", "check", "found", "next step"),
+            [("ok" if ok else "!!", name, found, "" if ok else next_step) for name, ok, found, next_step in checks],
+        )
+        here.exit_code = OK if all(ok for _, ok, _, _ in checks) else ERROR
+
+
+Finding = tuple[str, bool, str, str]
+
+
+def _check_versions(_here: Session) -> Finding:
+    from importlib.metadata import PackageNotFoundError, version
+
+    names = ("tidegauge", "dagster", "dbt-core", "duckdb", "polars", "great-expectations", "plotly")
+    found, missing = [f"Python {sys.version.split()[0]}"], []
+    for name in names:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    return "versions", not missing, ", ".join(found), f"missing: {', '.join(missing)}; run `make setup`"
+
+
+def _check_home(here: Session) -> Finding:
+    root = here.home.root
+    parent = next(path for path in (root, *root.parents) if path.exists())
+    return "home can be written", os.access(parent, os.W_OK), str(root), "name another with --home or TIDEGAUGE_HOME"
+
+
+def _check_disk(here: Session) -> Finding:
+    parent = next(path for path in (here.home.root, *here.home.root.parents) if path.exists())
+    free = shutil.disk_usage(parent).free
+    return "free disk", free >= LEAST_FREE_BYTES, f"{free / 2**30:.1f} GiB", "free some space; a run needs about 2 GiB"
+
+
+def _check_file_system(here: Session) -> Finding:
+    """DuckDB's locks do not hold on a network file system."""
+    kind = _file_system_of(here.home.root)
+    network = kind.startswith(("nfs", "cifs", "smb", "fuse.sshfs", "9p", "afs"))
+    return "home is on a local disk", not network, kind or "not known on this system", "move the home to a local disk"
+
+
+def _file_system_of(path: Path) -> str:
+    mounts = Path("/proc/mounts")
+    if not mounts.exists():
+        return ""
+    best = ("", "")
+    for line in mounts.read_text("utf-8", errors="replace").splitlines():
+        _device, mount, kind, *_ = line.split(" ")
+        mount = mount.encode().decode("unicode_escape")
+        if path.is_relative_to(mount) and len(mount) >= len(best[0]):
+            best = (mount, kind)
+    return best[1]
+
+
+def _check_lock(here: Session) -> Finding:
+    from orchestration import warehouse
+
+    if not here.home.root.exists():
+        return "no other process writes", True, "no home yet", ""
+    try:
+        with warehouse.writer_lock(here.home):
+            return "no other process writes", True, "free", ""
+    except warehouse.WarehouseLocked as locked:
+        return "no other process writes", False, str(locked), "wait for it to end, or end it"
+
+
+def _check_leftovers(here: Session) -> Finding:
+    wal = here.home.warehouse.with_name(here.home.warehouse.name + ".wal")
+    damaged = sorted(here.home.root.glob("*.corrupt-*"))
+    found = [f"{path.name}, {path.stat().st_size:,} bytes" for path in (wal, *damaged) if path.exists()]
+    return (
+        "nothing left by a killed run", not found, ", ".join(found) or "nothing",
+        "`tidegauge run` replays a .wal; a .corrupt file was set aside and may be deleted once looked at",
+    )
+
+
+def _check_published(here: Session) -> Finding:
+    import duckdb
+
+    try:
+        publication = _publication(here)
+    except duckdb.Error as error:
+        return "published file opens", False, str(error).splitlines()[0], "tidegauge publish; if that fails, tidegauge rebuild"
+    return "published file opens", True, f"week {publication['iso_week']}" if publication else "nothing published yet", ""
+
+
+def _check_clock(here: Session) -> Finding:
+    """A clock that is behind makes fresh events look as if they came from the future."""
+    now = datetime.now(UTC).replace(tzinfo=None)
+    latest = max((receipt.ingested_at for receipt in _receipts_of(here)), default=now)
+    zone = f"{now:%Y-%m-%d %H:%M} UTC, local zone {os.environ.get('TZ') or datetime.now().astimezone().tzname()}"
+    return (
+        "the clock has not gone back", latest <= now + timedelta(minutes=5), zone,
+        f"something was ingested at {latest:%Y-%m-%d %H:%M} UTC; set the clock",
+    )
+
+
+def _check_browser(_here: Session) -> Finding:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    for bundle in ("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome", "/Applications/Chromium.app/Contents/MacOS/Chromium"):
+        found = found or (bundle if Path(bundle).exists() else None)
+    return "browser (for pictures and browser tests)", found is not None, found or "none", "scripts/setup --browser"
+
+
+DOCTOR_CHECKS: tuple[Callable[[Session], Finding], ...] = (
+    _check_versions, _check_home, _check_disk, _check_file_system, _check_lock, _check_leftovers, _check_published,
+    _check_clock, _check_browser,
+)
+
+
+@app.command()
+def reconcile(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Compare landing, raw and marts; every difference must be 0."""
+    with session(home, as_json) as here:
+        import duckdb
+
+        with duckdb.connect(str(_published(here)), read_only=True) as published:
+            cursor = published.execute("select * from quality.fct_reconciliation order by all")
+            names = [column[0] for column in cursor.description]
+            rows = cursor.fetchall()
+        place = names.index("difference")
+        open_rows = [row for row in rows if row[place] != 0]
+        here.result |= {"reconciliation": [dict(zip(names, row, strict=True)) for row in rows], "difference_count": len(open_rows)}
+        here.console.table(names, rows)
+        here.console.say("difference 0" if not open_rows else f"{len(open_rows)} of {len(rows)} metrics differ")
+        here.exit_code = ERROR if open_rows else OK
+
+
+@app.command()
+def export(
+    format: Annotated[str, typer.Argument(help="csv (safe to open in a spreadsheet) or parquet.")],
+    table: Annotated[list[str] | None, typer.Option("--table", help="Only this mart, like capacity.fct_capacity_need; may be repeated.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to. Default: exports/ in the home.", show_default=False)] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write published marts as files, one a mart."""
+    with session(home, as_json) as here:
+        from orchestration import exports
+
+        published = _published(here)
+        known = exports.tables_of(published)
+        for name in table or ():
+            if name not in known:
+                raise CommandError(f"no published mart is named {name!r}", next_step=f"use one of {', '.join(known)}")
+        if format not in exports.FORMATS:
+            raise CommandError(f"{format!r} is not an export format", next_step=f"use {' or '.join(exports.FORMATS)}")
+        written = exports.export(published, out or here.home.root / "exports", format, table or known)
+        here.result["exported"] = written
+        here.console.table(("mart", "rows", "file"), [(item.table, item.row_count, item.path) for item in written])
+
+
+@app.command()
+def dev(
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 3000,
+    home: HomeOption = None,
+) -> None:
+    """Open the Dagster UI on this machine (Ctrl-C ends it)."""
+    with session(home, False) as here:
+        from orchestration import definitions
+
+        definitions.instance_of(here.home)
+        environment = {**os.environ, "DAGSTER_HOME": str(here.home.dagster), "TIDEGAUGE_HOME": str(here.home.root)}
+        here.console.say(f"http://127.0.0.1:{port}  (home {here.home.root})")
+        os.chdir(PROJECT)
+        os.execvpe(
+            sys.executable,
+            [sys.executable, "-m", "dagster", "dev", "-m", "orchestration.definitions", "-h", "127.0.0.1", "-p", str(port)],
+            environment,
+        )
+
+
+# --- commands: quarantine ------------------------------------------------------------------------
+
+
+@quarantine_app.command("list")
+def quarantine_list(feed: FeedOption = None, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Deliveries that have quarantined lines, with reasons."""
+    with session(home, as_json) as here:
+        held = [receipt for receipt in _receipts_of(here, _feed(feed)) if receipt.quarantined_count]
+        here.result["deliveries"] = [_delivery(receipt) for receipt in held]
+        if not held:
+            here.console.say("nothing is quarantined")
+            return
+        here.console.table(
+            ("delivery id", "delivered", "feed", "delivery", "lines", "reasons"),
+            [
+                (r.delivery_id[:12], r.delivered_date.isoformat(), r.feed, r.delivery_name, r.quarantined_count,
+                 ", ".join(f"{count:,} {reason}" for reason, count in r.quarantined_by_reason.items()))
+                for r in held
+            ],
+        )
+
+
+@quarantine_app.command("show")
+def quarantine_show(
+    delivery: Annotated[str, typer.Argument(help="Delivery id (its first characters do), or the delivery's name.")],
+    limit: Annotated[int, typer.Option(min=1, help="Lines to show.")] = SHOWN_ROWS,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Quarantined lines of one delivery: file, line, reason, and the bytes as they came."""
+    with session(home, as_json) as here:
+        import pyarrow.parquet as pq
+
+        receipt = _one_held(here, delivery)
+        path = here.home.quarantine / receipt.feed / f"{receipt.delivery_id}.parquet"
+        rows = pq.read_table(path).sort_by("line_number").to_pylist()
+        here.result |= {"delivery": _delivery(receipt), "lines": [
+            {key: row[key] for key in ("line_number", "line_count", "reason_code", "message")}
+            | {"raw": row["raw_bytes"].decode("utf-8", errors="backslashreplace")}
+            for row in rows
+        ]}
+        here.console.say(f"{here.home.landing / receipt.landing_path}: {receipt.quarantined_count:,} of {receipt.received_count:,} lines")
+        here.console.table(
+            ("line", "reason", "what is wrong", "as it came"),
+            [
+                (row["line_number"], row["reason_code"], row["message"], row["raw_bytes"][:160].decode("utf-8", errors="backslashreplace"))
+                for row in rows[:limit]
+            ],
+        )
+        if len(rows) > limit:
+            here.console.say(f"... and {len(rows) - limit:,} more (--limit)")
+
+
+def _one_held(here: Session, delivery: str) -> Receipt:
+    held = [receipt for receipt in _receipts_of(here) if receipt.quarantined_count]
+    fits = [receipt for receipt in held if receipt.delivery_id.startswith(delivery) or receipt.delivery_name == delivery]
+    if len(fits) != 1:
+        raise CommandError(
+            f"{len(fits)} deliveries with quarantined lines are named {delivery!r}",
+            next_step="`tidegauge quarantine list` shows them; give more of the delivery id",
+        )
+    return fits[0]
+
+
+@quarantine_app.command("replay")
+def quarantine_replay(
+    feed: FeedOption = None, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Load deliveries with quarantined lines again, with today's parsers, and say what was freed."""
+    with session(home, as_json) as here:
+        from orchestration import definitions
+
+        held = [receipt for receipt in _receipts_of(here, _feed(feed)) if receipt.quarantined_count]
+        if not held:
+            here.console.say("nothing is quarantined")
+            return
+        days = sorted({receipt.delivered_date for receipt in held})
+        _materialize(
+            here, "ingest",
+            [selection for selection in definitions.RAW if any(f"raw/{receipt.feed}" in selection for receipt in held)],
+            partition_range=(days[0].isoformat(), days[-1].isoformat()),
+            tags={"tidegauge/reason": "quarantine replay", **definitions.REPLAY_TAGS},
+        )
+        now = {(receipt.feed, receipt.delivery_id): receipt for receipt in _receipts_of(here)}
+        rows = [
+            (r.delivery_name, r.quarantined_count, now[(r.feed, r.delivery_id)].quarantined_count)
+            for r in held if (r.feed, r.delivery_id) in now
+        ]
+        here.result["replayed"] = [
+            dict(zip(("delivery_name", "quarantined_before", "quarantined_after"), row, strict=True)) for row in rows
+        ]
+        here.console.table(("delivery", "quarantined before", "after"), rows)
+        here.console.say("run `tidegauge run` to bring what was freed into the marts")
+
+
+if __name__ == "__main__":
+    main()
