@@ -151,8 +151,8 @@ class _DrawnStep(StepProgress):
     """A step that draws a bar while it runs and leaves one line behind."""
 
     def begin(self) -> None:
-        from rich.console import Console as RichConsole
         from rich import progress as bars
+        from rich.console import Console as RichConsole
 
         self._bar = bars.Progress(
             bars.SpinnerColumn(), bars.TextColumn("{task.description}", markup=False), bars.BarColumn(bar_width=24),
