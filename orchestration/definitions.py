@@ -7,7 +7,6 @@ command starts, is recorded in the instance of the home folder, so the UI shows 
 from __future__ import annotations
 
 import fcntl
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace

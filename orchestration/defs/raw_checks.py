@@ -54,15 +54,17 @@ def outcomes_of(home: Home, feed: str) -> list[expectations.ValidationOutcome]:
 
     Once a build has seen a delivery it is not judged again, so a run with nothing new costs nothing.
     """
-    unbuilt = warehouse.unbuilt_delivery_ids(home)
-    fresh = [
-        receipt for receipt in raw_store.receipts(home)
-        if receipt.feed == feed and receipt.status == "loaded" and receipt.delivery_id in unbuilt
-    ]
-    names = sorted({receipt.table_name for receipt in fresh})
+    loaded = [receipt for receipt in raw_store.receipts(home, feed) if receipt.status == "loaded"]
+    unbuilt = warehouse.unbuilt_delivery_ids(home) if loaded else set()
+    fresh = [receipt for receipt in loaded if receipt.delivery_id in unbuilt]
+    earlier = [receipt for receipt in loaded if receipt.delivery_id not in unbuilt]
     return [
-        expectations.validate(home, TABLES[name], [receipt for receipt in fresh if receipt.table_name == name])
-        for name in names
+        expectations.validate(
+            home, TABLES[name],
+            [receipt for receipt in fresh if receipt.table_name == name],
+            [receipt for receipt in earlier if receipt.table_name == name],
+        )
+        for name in sorted({receipt.table_name for receipt in fresh})
     ]
 
 
