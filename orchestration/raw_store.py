@@ -39,8 +39,6 @@ __all__ = ["Receipt", "ingest", "land", "pending", "receipts", "scan"]
 # Part of every receipt; a change of parser or of DuckDB's hash makes old and new rows distinguishable.
 PARSER_VERSION = f"1+duckdb{'.'.join(duckdb.__version__.split('.')[:2])}"
 MEMORY_LIMIT = os.environ.get("TIDEGAUGE_PARSE_MEMORY", "640MB")
-# Below this much text a delivery is parsed in memory; above it in a scratch file that DuckDB may spill.
-IN_MEMORY_BYTES = 64 * 2**20
 # Fewer bytes than this in all are not worth starting processes for.
 PARALLEL_BYTES = 16 * 2**20
 QUARANTINE_SCHEMA = pa.schema([
@@ -366,8 +364,7 @@ def _known(home: Home, file: LandingFile, source_id: str, delivery_id: str, repl
 
 
 def _parse_and_commit(home, file, format, options, spooled, scratch, threads, base) -> Receipt:
-    is_small = spooled.byte_count < IN_MEMORY_BYTES
-    with duckdb.connect(":memory:" if is_small else str(scratch / "parse.duckdb")) as con:
+    with duckdb.connect() as con:
         con.execute(f"set threads = {threads}; set memory_limit = '{MEMORY_LIMIT}'; set TimeZone = 'UTC'")
         con.execute(f"set temp_directory = '{str(scratch / 'spill').replace(chr(39), chr(39) * 2)}'")
         parsed = strict_parse.parse(con, format, options, spooled, file.path, base["ingested_at"])

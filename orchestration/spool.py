@@ -50,19 +50,12 @@ class Spool:
     is_compressed: bool = False
     ends_with_newline: bool = True
     aside: dict[int, SetAside] = field(default_factory=dict)
-    blank: set[int] = field(default_factory=set)
-
-    @property
-    def placeholders(self) -> list[int]:
-        """Numbers of the lines that carry no data: blank, or set aside."""
-        return sorted(self.blank.union(self.aside))
 
     def lines(self) -> Iterator[tuple[int, str]]:
-        """(1-based number, text) of every line that is data."""
-        skip = self.blank.union(self.aside)
+        """(1-based number, text) of every line that is data: not blank, not set aside."""
         with self.path.open("r", encoding="utf-8", newline="\n") as stream:
             for number, line in enumerate(stream, 1):
-                if number not in skip:
+                if number not in self.aside and not line.isspace():
                     yield number, line.rstrip("\n")
 
     def raw_lines(self, numbers: set[int]) -> dict[int, bytes]:
@@ -146,7 +139,7 @@ def spool(source: Path, scratch: Path, *, vouched: bool = False) -> Spool:
         magic = stream.read(4)
     result.is_compressed = magic.startswith((GZIP_MAGIC, ZSTD_MAGIC))
     digest = hashlib.sha256()
-    with scratch.open("wb") as out:
+    with scratch.open("wb", buffering=0) as out:
         gate = _Gate(out, result)
         for block in blocks(source):
             digest.update(block)
@@ -204,15 +197,7 @@ class _Gate:
     def _lines(self, part: bytes) -> None:
         if b"\r" in part:
             part = part.replace(b"\r\n", b"\n")
-        if part.isascii():
-            clean = True
-        else:
-            try:
-                part.decode("utf-8")
-                clean = True
-            except UnicodeDecodeError:
-                clean = False
-        if clean and not _needs_a_look(part):
+        if b"\0" not in part and b"\r" not in part and _is_utf8(part):
             self.out.write(part)
             self.result.line_count += part.count(b"\n")
             self.result.has_quote = self.result.has_quote or b'"' in part
@@ -221,18 +206,11 @@ class _Gate:
             self._line(line)
 
     def _line(self, line: bytes) -> None:
-        if not line.strip():
-            self.result.line_count += 1
-            self.result.blank.add(self.result.line_count)
-            self.out.write(PLACEHOLDER + b"\n")
-        elif b"\0" in line or b"\r" in line:
+        if b"\0" in line or b"\r" in line:
             self._set_aside("control_character", "holds a NUL or a bare carriage return", line)
+        elif not _is_utf8(line):
+            self._set_aside("bad_encoding", "is not UTF-8; convert the file to UTF-8", line)
         else:
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                self._set_aside("bad_encoding", f"is not UTF-8 (byte {error.start}); convert the file to UTF-8", line)
-                return
             self.result.line_count += 1
             self.result.has_quote = self.result.has_quote or b'"' in line
             self.out.write(line + b"\n")
@@ -243,12 +221,14 @@ class _Gate:
         self.out.write(PLACEHOLDER + b"\n")
 
 
-def _needs_a_look(part: bytes) -> bool:
-    """Whether a block may hold a blank line, a NUL or a bare CR."""
-    return (
-        part.startswith((b"\n", b" ", b"\t"))
-        or b"\n\n" in part or b" \n" in part or b"\t\n" in part or b"\0" in part or b"\r" in part
-    )
+def _is_utf8(part: bytes) -> bool:
+    if part.isascii():
+        return True
+    try:
+        part.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _without_bom(block: bytes) -> bytes:

@@ -127,24 +127,29 @@ def _ddl(field: pa.Field) -> str:
 
 
 def _parse_table(con, format: TabularFormat, options: Options, spool: Spool, source: Path, now: datetime) -> Parsed:
-    con.execute("create or replace temp table placeholder (line_number bigint)")
-    if spool.placeholders:
-        numbers = pa.table({"line_number": pa.array(spool.placeholders, pa.int64())})
-        con.register("numbers", numbers)
-        con.execute("insert into placeholder select * from numbers")
+    con.execute("create or replace temp table aside (line_number bigint)")
+    if spool.aside:
+        con.register("numbers", pa.table({"line_number": pa.array(sorted(spool.aside), pa.int64())}))
+        con.execute("insert into aside select * from numbers")
         con.unregister("numbers")
     container = _container(format, spool, source)
+    if container == "ndjson":
+        return _parse_ndjson(con, format, options, spool, now)
     faults: list[tuple[int, int, str, str]] = []
     if container == "parquet":
         inputs, warnings = _read_parquet(con, format, source)
-    elif container == "ndjson":
-        inputs, warnings = _read_ndjson(con, format, spool, faults)
     else:
         inputs, warnings = _read_csv(con, format, spool, faults)
-    received = con.execute("select count(*) from arrived").fetchone()[0] + len(faults)
+    return _judge(con, format, options, spool, inputs, faults, warnings, now)
+
+
+def _judge(con, format: TabularFormat, options: Options, spool: Spool, inputs, faults, warnings, now) -> Parsed:
+    """Identifies and casts what arrived, and counts what came of it."""
     _identify(con, format, options, inputs)
+    malformed = sum(count for _, count, *_ in faults)
     faults += _cast(con, format.table, format.columns(options), "identified", now=now,
                     shift_days=options.shift_days, checks=format.checks)
+    received = int(con.execute("select coalesce(sum(line_count), 0) from judged").fetchone()[0]) + malformed
     return _finish(con, format.table, spool, received, faults, warnings)
 
 
@@ -214,50 +219,75 @@ def _parquet_column(table: Table, name: str, kind: str) -> str:
 
 
 def _lines_sql(spool: Spool) -> str:
-    """The spool's lines with their numbers; blank and set-aside ones left out."""
-    keep = "where line_number not in (select line_number from placeholder)" if spool.placeholders else ""
+    """The spool's lines that are data, with their numbers; read as text, whatever they hold."""
     return (
         "select line_number, line from (select row_number() over () as line_number, line from "
         f"read_csv({_literal(str(spool.path))}, columns = {{'line': 'varchar'}}, delim = '\x01', quote = '', escape = '', "
-        f"header = false, auto_detect = false, new_line = '\\n', max_line_size = {LONGEST_LINE + 1024})) {keep}"
+        f"header = false, auto_detect = false, new_line = '\\n', max_line_size = {LONGEST_LINE + 1024})) "
+        "where trim(line) <> '' and line_number not in (select line_number from aside)"
     )
 
 
-def _read_ndjson(con, format: TabularFormat, spool: Spool, faults: list):
+def _parse_ndjson(con, format: TabularFormat, options: Options, spool: Spool, now: datetime) -> Parsed:
     """JSON lines: the whole file strictly; if any line stops that, line by line, faults set aside.
 
     Both ways give the same rows and the same text for the same line; a test holds them together.
     """
     present = _ndjson_columns(spool)
     warnings = _check_inputs(format, sorted(present.union(format.required)))
-    inputs = list(format.inputs)
-    if format.event_id is not None and _read_ndjson_fast(con, format, inputs, spool):
-        return inputs, warnings
-    fields = ", ".join(
-        f"""json_extract(line, {_literal('$."' + name.replace('"', chr(92) + '"') + '"')}) as {_identifier(name)}""" for name in inputs
-    )
+    if format.event_id is not None:
+        try:
+            _read_ndjson_whole(con, format, spool)
+            parsed = _judge(con, format, options, spool, list(format.inputs), [], warnings, now)
+            if parsed.received_count == spool.line_count:
+                return parsed
+        except (duckdb.InvalidInputException, duckdb.ConversionException):
+            # Some line is not a JSON object with each key once; the slow way tells which.
+            pass
+    faults: list[tuple[int, int, str, str]] = []
+    _read_ndjson_by_line(con, format, spool, faults)
+    return _judge(con, format, options, spool, list(format.inputs), faults, warnings, now)
+
+
+def _read_ndjson_whole(con, format: TabularFormat, spool: Spool) -> None:
+    columns = ", ".join(f"{_literal(name)}: 'JSON'" for name in format.inputs)
+    texts = ", ".join(_json_text(format.table, name) for name in format.inputs)
     con.execute(f"""
-        create or replace temp table judged as
+        create or replace temp view arrived as
+        select * from (
+            select row_number() over () as line_number, 1::bigint as line_count, null::varchar as content, {texts}
+            from read_ndjson({_literal(str(spool.path))}, columns = {{{columns}}}, maximum_object_size = {LONGEST_LINE + 1024})
+        ) {"where line_number not in (select line_number from aside)" if spool.aside else ""}
+    """)
+
+
+def _read_ndjson_by_line(con, format: TabularFormat, spool: Spool, faults: list) -> None:
+    messages = {
+        "malformed_json": "is not valid JSON",
+        "not_an_object": "is JSON and not an object",
+        "duplicate_key": "names a key twice",
+    }
+    con.execute(f"""
+        create or replace temp table by_line as
         select line_number, line, case
             when not json_valid(line) then 'malformed_json'
             when json_type(line) <> 'OBJECT' then 'not_an_object'
             when len(json_keys(line)) <> len(list_distinct(json_keys(line))) then 'duplicate_key'
         end as fault from ({_lines_sql(spool)})
     """)
-    messages = {
-        "malformed_json": "is not valid JSON",
-        "not_an_object": "is JSON and not an object",
-        "duplicate_key": "names a key twice",
-    }
-    for number, code in con.execute("select line_number, fault from judged where fault is not null order by 1").fetchall():
+    for number, code in con.execute("select line_number, fault from by_line where fault is not null order by 1").fetchall():
         faults.append((number, 1, code, messages[code]))
+    fields = ", ".join(f"json_extract(line, {_literal(_json_path(name))}) as {_identifier(name)}" for name in format.inputs)
+    texts = ", ".join(_json_text(format.table, name) for name in format.inputs)
     con.execute(f"""
-        create or replace temp table arrived as
-        select line_number, 1::bigint as line_count, line as content, {", ".join(_json_text(format.table, n) for n in inputs)}
-        from (select line_number, line, {fields} from judged where fault is null)
+        create or replace temp view arrived as
+        select line_number, 1::bigint as line_count, line as content, {texts}
+        from (select line_number, line, {fields} from by_line where fault is null)
     """)
-    con.execute("drop table judged")
-    return inputs, warnings
+
+
+def _json_path(name: str) -> str:
+    return '$."' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _ndjson_columns(spool: Spool) -> set[str]:
@@ -287,23 +317,8 @@ def _json_text(table: Table, name: str) -> str:
         return f"{quoted}::varchar as {quoted}"
     if column is None and name != "event_id":
         return f"{quoted}::varchar as {quoted}"
-    plain = f"case when contains({quoted}::varchar, '\\') then {quoted} ->> '$' else {quoted}::varchar[2:-2] end"
+    plain = f"case when contains({quoted}::varchar, '\\') then {quoted} ->> '$' else ({quoted}::varchar)[2:-2] end"
     return f"case when left({quoted}::varchar, 1) = '\"' then {plain} else '{NOT_A_STRING}' || {quoted}::varchar end as {quoted}"
-
-
-def _read_ndjson_fast(con, format: TabularFormat, inputs: list[str], spool: Spool) -> bool:
-    columns = ", ".join(f"{_literal(name)}: 'JSON'" for name in inputs)
-    keep = "where line_number not in (select line_number from placeholder)" if spool.placeholders else ""
-    try:
-        con.execute(
-            f"create or replace temp table arrived as select * from (select row_number() over () as line_number, 1::bigint as line_count, "
-            f"null::varchar as content, {', '.join(_json_text(format.table, n) for n in inputs)} from read_ndjson({_literal(str(spool.path))}, "
-            f"columns = {{{columns}}}, maximum_object_size = {LONGEST_LINE + 1024}, ignore_errors = false)) {keep}"
-        )
-    except (duckdb.InvalidInputException, duckdb.ConversionException):
-        return False
-    expected = spool.line_count - len(spool.placeholders)
-    return con.execute("select count(*) from arrived").fetchone()[0] == expected
 
 
 def _read_csv(con, format: TabularFormat, spool: Spool, faults: list):
@@ -325,7 +340,8 @@ def _read_csv(con, format: TabularFormat, spool: Spool, faults: list):
             create or replace temp table split as
             select line_number, line, string_split(line, ',') as field from ({_lines_sql(spool)}) where line_number > {header_line}
         """)
-        for number, width in con.execute(f"select line_number, len(field) from split where len(field) <> {len(present)} order by 1").fetchall():
+        wrong = f"select line_number, len(field) from split where len(field) <> {len(present)} order by 1"
+        for number, width in con.execute(wrong).fetchall():
             faults.append((number, 1, "wrong_column_count", f"{width} fields where {len(present)} are expected"))
         columns = ", ".join(f"field[{present.index(name) + 1}] as {_identifier(name)}" for name in picked)
         con.execute(f"create or replace temp table arrived as select line_number, 1::bigint as line_count, line as content, {columns} "
@@ -450,7 +466,7 @@ def _messages(table: Table, checks) -> dict[str, str]:
         low, high = column.minimum, column.maximum
         span = f" from {low:g}" if low is not None else ""
         if high is not None:
-            span += f" to {high:,.0f}" if high > 1e6 else f" to {high:g}"
+            span += f" to {int(high):,}" if high > 1e6 else f" to {high:g}"
         for code, meaning in (
             ("missing", "is missing"),
             ("bad_type", "must be a JSON string"),
