@@ -1,0 +1,4 @@
+{# Raw tables that hold events; the others are reference. #}
+{% macro event_tables() %}
+    {{ return(['token_usage', 'token_lengths', 'job_logs', 'telemetry', 'pool_telemetry', 'link_counters']) }}
+{% endmacro %}

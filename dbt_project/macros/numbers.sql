@@ -1,0 +1,65 @@
+{# Exact sum of a whole-number column, beyond 64 bits where it must be. #}
+{% macro exact_sum(expression) -%}
+    {{ return(adapter.dispatch('exact_sum', 'tidegauge')(expression)) }}
+{%- endmacro %}
+
+{% macro duckdb__exact_sum(expression) -%}
+    cast(sum({{ expression }}) as decimal(38, 0))
+{%- endmacro %}
+
+{% macro default__exact_sum(expression) -%}
+    sum(cast({{ expression }} as decimal(38, 0)))
+{%- endmacro %}
+
+{# Continuous percentile of a numeric column. #}
+{% macro percentile(expression, fraction) -%}
+    {{ return(adapter.dispatch('percentile', 'tidegauge')(expression, fraction)) }}
+{%- endmacro %}
+
+{% macro duckdb__percentile(expression, fraction) -%}
+    quantile_cont({{ expression }}, {{ fraction }})
+{%- endmacro %}
+
+{% macro spark__percentile(expression, fraction) -%}
+    percentile({{ expression }}, {{ fraction }})
+{%- endmacro %}
+
+{#
+    whole x part / total in whole numbers, rounded down. The difference of two neighbours of a running
+    part is that part's share, and the shares add up to the whole.
+#}
+{% macro share_of(whole, part, total) -%}
+    {{ return(adapter.dispatch('share_of', 'tidegauge')(whole, part, total)) }}
+{%- endmacro %}
+
+{% macro duckdb__share_of(whole, part, total) -%}
+    cast(cast({{ whole }} as hugeint) * cast({{ part }} as hugeint) // cast({{ total }} as hugeint) as bigint)
+{%- endmacro %}
+
+{% macro spark__share_of(whole, part, total) -%}
+    cast(cast({{ whole }} as decimal(38, 0)) * cast({{ part }} as decimal(19, 0)) div cast({{ total }} as decimal(19, 0)) as bigint)
+{%- endmacro %}
+
+{#
+    Accelerator microseconds (exact, as summed) to accelerator hours of six decimals. Rounded once, at
+    the end: 3.6e9 does not divide a microsecond.
+#}
+{% macro accelerator_hours(accelerator_microseconds) -%}
+    cast(round(cast({{ accelerator_microseconds }} as double) / 3.6e9, 6) as decimal(38, 6))
+{%- endmacro %}
+
+{#
+    A producer that gives no state: unhealthy, or an XID that means broken hardware, is down.
+#}
+{% macro is_down(device_state, health_status, xid_code) -%}
+    coalesce(
+        {{ device_state }} = 'down',
+        false
+    ) or (
+        {{ device_state }} is null
+        and (
+            coalesce({{ health_status }} = 0, false)
+            or coalesce({{ xid_code }} in ({{ var('down_xid_codes') | join(', ') }}), false)
+        )
+    )
+{%- endmacro %}

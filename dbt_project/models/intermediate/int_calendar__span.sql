@@ -1,0 +1,27 @@
+with
+token_usage as (select * from {{ ref('int_token_usage__hourly') }}),
+
+attempts as (select * from {{ ref('int_jobs__attempts') }}),
+
+telemetry as (select * from {{ ref('int_telemetry__hourly') }}),
+
+pool_telemetry as (select * from {{ ref('int_pool_telemetry__hourly') }}),
+
+links as (select * from {{ ref('int_link__hourly') }}),
+
+spans as (
+    select min(usage_hour) as first_at, max(usage_hour) as last_at from token_usage
+    union all
+    select min(submitted_at) as first_at, max(greatest(submitted_at, held_until_at)) as last_at from attempts
+    union all
+    select min(usage_hour) as first_at, max(usage_hour) as last_at from telemetry
+    union all
+    select min(usage_hour) as first_at, max(usage_hour) as last_at from pool_telemetry
+    union all
+    select min(usage_hour) as first_at, max(usage_hour) as last_at from links
+)
+
+select
+    {{ business_date('min(first_at)') }} as first_date,
+    {{ business_date('max(last_at)') }} as last_date
+from spans

@@ -1,0 +1,23 @@
+with
+token_usage as (select * from {{ ref('int_token_usage__hourly') }})
+
+select
+    usage_hour,
+    {{ business_date('usage_hour') }} as usage_date,
+    origin_site_id,
+    serving_site_id,
+    tenant_id,
+    model_id,
+    product,
+    request_count,
+    throttled_request_count,
+    failed_request_count,
+    unmetered_request_count,
+    input_tokens,
+    cached_input_tokens,
+    output_tokens,
+    reasoning_tokens,
+    estimated_input_tokens,
+    estimated_output_tokens,
+    estimated_reasoning_tokens
+from token_usage
