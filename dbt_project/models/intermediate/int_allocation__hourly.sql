@@ -17,6 +17,7 @@ holder_hours as (
         accelerator_id,
         cast(sum(held_accelerator_microseconds) as decimal(38, 3)) as held_accelerator_microseconds,
         cast(sum(waiting_accelerator_microseconds) as decimal(38, 3)) as waiting_accelerator_microseconds,
+        cast(sum(located_accelerator_microseconds) as decimal(38, 3)) as located_accelerator_microseconds,
         min(smallest_waiting_accelerators_per_node) as smallest_waiting_accelerators_per_node
     from job_hours
     group by usage_hour, cluster_id, partition, site_id, accelerator_id
@@ -29,6 +30,7 @@ holder_hours as (
         accelerator_id,
         coalesce(allocated_accelerator_microseconds, 0) as held_accelerator_microseconds,
         coalesce(pending_accelerator_microseconds, 0) as waiting_accelerator_microseconds,
+        cast(0 as decimal(38, 3)) as located_accelerator_microseconds,
         cast(null as decimal(18, 3)) as smallest_waiting_accelerators_per_node
     from pool_telemetry
     where not exists (select 1 from job_hours where job_hours.cluster_id = pool_telemetry.cluster_id)
@@ -100,6 +102,9 @@ select
     purpose,
     cast(sum(held_share) as decimal(38, 3)) as held_accelerator_microseconds,
     cast(sum(waiting_share) as decimal(38, 3)) as waiting_accelerator_microseconds,
+    -- Whether every job that held the group named its nodes.
+    min(case when located_accelerator_microseconds = held_accelerator_microseconds then 1 else 0 end) = 1
+        as are_nodes_known,
     min(smallest_waiting_accelerators_per_node) as smallest_waiting_accelerators_per_node
 from shares
 group by usage_hour, group_id, group_cluster_id, group_site_id, group_accelerator_id, purpose

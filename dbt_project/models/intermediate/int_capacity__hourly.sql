@@ -5,6 +5,8 @@ allocation as (select * from {{ ref('int_allocation__hourly') }}),
 
 telemetry as (select * from {{ ref('int_telemetry__hourly') }}),
 
+fragmentation as (select * from {{ ref('int_fragmentation__hourly') }}),
+
 pools as (
     select
         pool_id,
@@ -173,11 +175,16 @@ busy as (
 
 capped as (
     select
-        *,
-        least(busy_accelerator_microseconds, allocated_accelerator_microseconds)
+        busy.*,
+        least(busy.busy_accelerator_microseconds, busy.allocated_accelerator_microseconds)
             as allocated_busy_accelerator_microseconds,
-        cast(0 as decimal(38, 3)) as fragmented_accelerator_microseconds
+        least(
+            coalesce(fragmentation.fragmented_accelerator_microseconds, 0),
+            busy.available_accelerator_microseconds - busy.allocated_accelerator_microseconds
+        ) as fragmented_accelerator_microseconds
     from busy
+    left join fragmentation
+        on busy.usage_hour = fragmentation.usage_hour and busy.group_id = fragmentation.group_id
 )
 
 select

@@ -49,11 +49,11 @@ listed_pools as (
 
 -- A scheduler that reports pools which no inventory lists: what it reports is the inventory.
 reported_pools as (
-    select distinct
+    select
         pool_id,
         cluster_id,
         cluster_id as client_key,
-        nullif(site_id, 'unknown') as site_id,
+        max(nullif(site_id, 'unknown')) as site_id,
         accelerator_id,
         'shared' as purpose,
         cast(null as bigint) as node_count,
@@ -63,6 +63,7 @@ reported_pools as (
         'pool_telemetry' as listed_in
     from pool_telemetry
     where not exists (select 1 from listed_pools where listed_pools.cluster_id = pool_telemetry.cluster_id)
+    group by pool_id, cluster_id, accelerator_id
 ),
 
 pools as (

@@ -26,6 +26,7 @@ intervals as (
         held_until_at as until_at,
         wall_microseconds,
         run_microseconds as counted_microseconds,
+        node_list is not null as has_node_list,
         cast(null as decimal(18, 3)) as waiting_accelerators_per_node
     from attempts
     where held_until_at > started_at
@@ -43,6 +44,7 @@ intervals as (
         waiting_until_at as until_at,
         waiting_microseconds as wall_microseconds,
         waiting_microseconds as counted_microseconds,
+        false as has_node_list,
         -- A request that does not say over how many nodes could be spread to one accelerator a node.
         case
             when node_count > 0 then cast(accelerator_count / node_count as decimal(18, 3))
@@ -93,6 +95,8 @@ select
         as held_accelerator_microseconds,
     cast(sum(case when is_held then 0 else part_microseconds * accelerator_count end) as decimal(38, 3))
         as waiting_accelerator_microseconds,
+    cast(sum(case when has_node_list then part_microseconds * accelerator_count else 0 end) as decimal(38, 3))
+        as located_accelerator_microseconds,
     min(waiting_accelerators_per_node) as smallest_waiting_accelerators_per_node
 from parts
 group by event_day, usage_hour, cluster_id, partition, site_id, accelerator_id, tenant_id

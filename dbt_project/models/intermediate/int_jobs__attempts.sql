@@ -19,6 +19,7 @@ ranked as (
     select
         sightings.*,
         count(*) over attempt as sighting_count,
+        cast(sum(sightings.line_count) over attempt as bigint) as sighting_line_count,
         row_number() over (
             attempt
             order by
@@ -86,11 +87,13 @@ select
     node_list,
     suspended_seconds,
     sighting_count,
+    sighting_line_count as line_count,
     waiting_microseconds,
     wall_microseconds,
     -- Suspended time is no run time (as in sacct's Elapsed), and never more than there was.
     greatest(wall_microseconds - coalesce(suspended_seconds, 0) * 1000000, 0) as run_microseconds,
-    greatest(wall_microseconds - coalesce(suspended_seconds, 0) * 1000000, 0) * accelerator_count
-        as held_accelerator_microseconds,
-    waiting_microseconds * accelerator_count as waiting_accelerator_microseconds
+    cast(
+        greatest(wall_microseconds - coalesce(suspended_seconds, 0) * 1000000, 0) * accelerator_count as decimal(38, 3)
+    ) as held_accelerator_microseconds,
+    cast(waiting_microseconds * accelerator_count as decimal(38, 3)) as waiting_accelerator_microseconds
 from measured

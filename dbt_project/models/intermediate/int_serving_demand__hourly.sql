@@ -1,9 +1,7 @@
 with
 token_usage as (select * from {{ ref('int_token_usage__hourly') }}),
 
-inventory as (select * from {{ ref('int_inventory__hourly') }}),
-
-rates as (select * from {{ ref('int_serving_demand__rates') }}),
+mix as (select * from {{ ref('int_serving_demand__mix') }}),
 
 usage as (
     select
@@ -53,88 +51,34 @@ unconstrained as (
     left join model_days on usage.usage_date = model_days.usage_date and usage.model_id = model_days.model_id
 ),
 
-serving_inventory as (
-    select
-        usage_hour,
-        site_id,
-        accelerator_id,
-        sum(installed_accelerator_microseconds) as installed_accelerator_microseconds
-    from inventory
-    where purpose in ('serving', 'shared') and installed_accelerator_microseconds > 0
-    group by usage_hour, site_id, accelerator_id
-),
-
--- The types at the site that can serve the model, each by what is installed of it.
-mixed as (
-    select
-        unconstrained.*,
-        serving_inventory.accelerator_id,
-        rates.input_tokens_per_second,
-        rates.output_tokens_per_second,
-        cast(serving_inventory.installed_accelerator_microseconds as double)
-        / sum(serving_inventory.installed_accelerator_microseconds) over (
-            partition by unconstrained.usage_hour, unconstrained.serving_site_id, unconstrained.model_id
-        ) as share_ratio
-    from unconstrained
-    inner join serving_inventory
-        on
-            unconstrained.usage_hour = serving_inventory.usage_hour
-            and unconstrained.serving_site_id = serving_inventory.site_id
-    inner join rates
-        on
-            unconstrained.usage_date = rates.usage_date
-            and unconstrained.model_id = rates.model_id
-            and serving_inventory.accelerator_id = rates.accelerator_id
-            and rates.is_measured_for_class
-),
-
-planned as (
-    select
-        unconstrained.*,
-        rates.accelerator_id,
-        rates.input_tokens_per_second,
-        rates.output_tokens_per_second,
-        cast(1 as double) as share_ratio
-    from unconstrained
-    inner join rates
-        on
-            unconstrained.usage_date = rates.usage_date
-            and unconstrained.model_id = rates.model_id
-            and rates.accelerator_id = '{{ var("planning_accelerator") }}'
-    where
-        not exists (
-            select 1
-            from mixed
-            where
-                mixed.usage_hour = unconstrained.usage_hour
-                and mixed.serving_site_id = unconstrained.serving_site_id
-                and mixed.model_id = unconstrained.model_id
-        )
-),
-
 converted as (
-    select * from mixed
-    union all
-    select * from planned
+    select
+        unconstrained.usage_hour,
+        unconstrained.serving_site_id as site_id,
+        mix.accelerator_id,
+        mix.share_ratio * (
+            cast(unconstrained.input_tokens as double) / mix.input_tokens_per_second
+            + cast(unconstrained.output_tokens as double) / mix.output_tokens_per_second
+        ) / 3600 as served_accelerator_hours,
+        mix.share_ratio * (
+            unconstrained.unconstrained_input_tokens / mix.input_tokens_per_second
+            + unconstrained.unconstrained_output_tokens / mix.output_tokens_per_second
+        ) / 3600 as serving_demand_accelerator_hours
+    from unconstrained
+    inner join mix
+        on
+            unconstrained.usage_date = mix.usage_date
+            and unconstrained.serving_site_id = mix.site_id
+            and unconstrained.model_id = mix.model_id
 )
 
+-- Rounded before they are summed, so that the sum is exact and in any order the same.
 select
     usage_hour,
-    serving_site_id as site_id,
+    site_id,
     accelerator_id,
-    cast(sum(
-        cast(
-            share_ratio * (input_tokens / input_tokens_per_second + output_tokens / output_tokens_per_second) / 3600
-            as decimal(38, 9)
-        )
-    ) as decimal(38, 9)) as served_accelerator_hours,
-    cast(sum(
-        cast(
-            share_ratio * (
-                unconstrained_input_tokens / input_tokens_per_second
-                + unconstrained_output_tokens / output_tokens_per_second
-            ) / 3600 as decimal(38, 9)
-        )
-    ) as decimal(38, 9)) as serving_demand_accelerator_hours
+    cast(sum(cast(served_accelerator_hours as decimal(38, 9))) as decimal(38, 9)) as served_accelerator_hours,
+    cast(sum(cast(serving_demand_accelerator_hours as decimal(38, 9))) as decimal(38, 9))
+        as serving_demand_accelerator_hours
 from converted
-group by usage_hour, serving_site_id, accelerator_id
+group by usage_hour, site_id, accelerator_id

@@ -3,6 +3,8 @@ deliveries as (select * from {{ ref('fct_deliveries') }}),
 
 raw_days as (select * from {{ ref('int_raw__daily') }}),
 
+raw_reference as (select * from {{ ref('int_raw__reference') }}),
+
 token_usage as (select * from {{ ref('int_token_usage__hourly') }}),
 
 token_mart as (select * from {{ ref('fct_token_usage_hourly') }}),
@@ -25,7 +27,7 @@ landed as (
         table_name,
         cast(sum(loaded_count) as decimal(38, 3)) as line_count
     from deliveries
-    where status = 'loaded' and table_name in ('{{ event_tables() | join("', '") }}')
+    where status = 'loaded'
     group by feed, table_name
 ),
 
@@ -41,6 +43,19 @@ staged as (
         cast(sum(output_tokens) as decimal(38, 3)) as output_tokens,
         cast(sum(reasoning_tokens) as decimal(38, 3)) as reasoning_tokens
     from raw_days
+    group by table_name
+    union all
+    select
+        table_name,
+        cast(sum(line_count) as decimal(38, 3)) as line_count,
+        cast(sum(record_count) as decimal(38, 3)) as record_count,
+        cast(sum(record_count) as decimal(38, 3)) as staged_record_count,
+        cast(null as decimal(38, 3)) as request_count,
+        cast(null as decimal(38, 3)) as input_tokens,
+        cast(null as decimal(38, 3)) as cached_input_tokens,
+        cast(null as decimal(38, 3)) as output_tokens,
+        cast(null as decimal(38, 3)) as reasoning_tokens
+    from raw_reference
     group by table_name
 ),
 
@@ -65,7 +80,7 @@ modelled as (
     union all
     select
         'job_logs' as table_name,
-        cast(null as decimal(38, 3)) as line_count,
+        cast(sum(line_count) as decimal(38, 3)) as line_count,
         cast(sum(sighting_count) as decimal(38, 3)) as record_count
     from attempts
 ),
@@ -91,9 +106,11 @@ lines as (
         'lines' as metric,
         landed.line_count as landing_value,
         coalesce(staged.line_count, 0) as raw_value,
-        case when modelled.line_count is null and landed.table_name in ('job_logs', 'token_lengths', 'link_counters')
-                then coalesce(staged.line_count, 0)
-            else coalesce(modelled.line_count, 0) end as mart_value
+        -- No mart counts the lines of the others.
+        case
+            when landed.table_name in ('token_usage', 'job_logs', 'telemetry', 'pool_telemetry')
+                then coalesce(modelled.line_count, 0)
+        end as mart_value
     from landed
     left join staged on landed.table_name = staged.table_name
     left join modelled on landed.table_name = modelled.table_name
@@ -106,7 +123,11 @@ records as (
         'records' as metric,
         cast(null as decimal(38, 3)) as landing_value,
         coalesce(staged.record_count, 0) as raw_value,
-        coalesce(modelled.record_count, staged.staged_record_count, 0) as mart_value
+        case
+            when landed.table_name in ('token_usage', 'job_logs', 'telemetry', 'pool_telemetry')
+                then coalesce(modelled.record_count, 0)
+            else coalesce(staged.staged_record_count, 0)
+        end as mart_value
     from landed
     left join staged on landed.table_name = staged.table_name
     left join modelled on landed.table_name = modelled.table_name
@@ -174,5 +195,7 @@ select
     cast(landing_value as decimal(38, 3)) as landing_value,
     cast(raw_value as decimal(38, 3)) as raw_value,
     cast(mart_value as decimal(38, 3)) as mart_value,
-    cast(greatest(abs(raw_value - mart_value), coalesce(abs(landing_value - raw_value), 0)) as decimal(38, 3)) as difference
+    cast(
+        greatest(coalesce(abs(raw_value - mart_value), 0), coalesce(abs(landing_value - raw_value), 0)) as decimal(38, 3)
+    ) as difference
 from measured
