@@ -10,15 +10,30 @@ pool_telemetry as (select * from {{ ref('int_pool_telemetry__hourly') }}),
 links as (select * from {{ ref('int_link__hourly') }}),
 
 spans as (
-    select min(usage_hour) as first_at, max(usage_hour) as last_at from token_usage
+    select
+        min(usage_hour) as first_at,
+        max(usage_hour) as last_at
+    from token_usage
     union all
-    select min(submitted_at) as first_at, max(greatest(submitted_at, held_until_at)) as last_at from attempts
+    select
+        min(submitted_at) as first_at,
+        max(greatest(submitted_at, held_until_at)) as last_at
+    from attempts
     union all
-    select min(usage_hour) as first_at, max(usage_hour) as last_at from telemetry
+    select
+        min(usage_hour) as first_at,
+        max(usage_hour) as last_at
+    from telemetry
     union all
-    select min(usage_hour) as first_at, max(usage_hour) as last_at from pool_telemetry
+    select
+        min(usage_hour) as first_at,
+        max(usage_hour) as last_at
+    from pool_telemetry
     union all
-    select min(usage_hour) as first_at, max(usage_hour) as last_at from links
+    select
+        min(usage_hour) as first_at,
+        max(usage_hour) as last_at
+    from links
 )
 
 select

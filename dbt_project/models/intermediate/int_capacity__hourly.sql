@@ -104,9 +104,9 @@ down as (
         case
             when observed_seconds > 0
                 then cast(
-                    round(cast(installed_accelerator_microseconds as double) * down_seconds / observed_seconds, 0)
-                    as decimal(38, 3)
-                )
+                        round(cast(installed_accelerator_microseconds as double) * down_seconds / observed_seconds, 0)
+                        as decimal(38, 3)
+                    )
             else 0
         end as down_accelerator_microseconds,
         case
@@ -124,14 +124,14 @@ planned_down as (
         case
             when observed_seconds > 0
                 then least(
-                    cast(
-                        round(
-                            cast(installed_accelerator_microseconds as double)
-                            * maintenance_seconds / observed_seconds, 0
-                        ) as decimal(38, 3)
-                    ),
-                    installed_accelerator_microseconds - down_accelerator_microseconds
-                )
+                        cast(
+                            round(
+                                cast(installed_accelerator_microseconds as double)
+                                * maintenance_seconds / observed_seconds, 0
+                            ) as decimal(38, 3)
+                        ),
+                        installed_accelerator_microseconds - down_accelerator_microseconds
+                    )
             else 0
         end as planned_down_accelerator_microseconds
     from down
@@ -167,8 +167,8 @@ busy as (
         case
             when activity_ratio is null then 0
             else cast(
-                round(cast(allocated_accelerator_microseconds as double) * activity_ratio, 0) as decimal(38, 3)
-            )
+                    round(cast(allocated_accelerator_microseconds as double) * activity_ratio, 0) as decimal(38, 3)
+                )
         end as busy_accelerator_microseconds
     from allocated
 ),

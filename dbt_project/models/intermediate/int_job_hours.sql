@@ -65,7 +65,8 @@ offsets as (
     select
         *,
         {{ microseconds_between('from_at', 'greatest(usage_hour, from_at)') }} as part_from_microseconds,
-        {{ microseconds_between('from_at', "least(usage_hour + interval 1 hour, until_at)") }} as part_until_microseconds
+        {{ microseconds_between('from_at', "least(usage_hour + interval 1 hour, until_at)") }}
+            as part_until_microseconds
     from hours
 ),
 

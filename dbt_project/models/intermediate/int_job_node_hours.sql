@@ -24,8 +24,8 @@ hours as (
         accelerator_count,
         node_list,
         {{ list_length('node_list') }} as listed_node_count,
-        started_at,
-        held_until_at,
+        started_at as from_at,
+        held_until_at as until_at,
         {{ each_hour('started_at', 'held_until_at') }} as usage_hour
     from attempts
 ),
@@ -40,13 +40,9 @@ parts as (
         site_id,
         accelerator_id,
         {{ each_listed('node_list') }} as node_id,
-        cast(
-            round(
-                cast(accelerator_count as double) / listed_node_count
-                * {{ microseconds_between('greatest(usage_hour, started_at)', "least(usage_hour + interval 1 hour, held_until_at)") }},
-                0
-            ) as bigint
-        ) as held_accelerator_microseconds
+        cast(accelerator_count as double) / listed_node_count as accelerators_per_node,
+        {{ microseconds_between('greatest(usage_hour, from_at)', "least(usage_hour + interval 1 hour, until_at)") }}
+            as part_microseconds
     from hours
 )
 
@@ -58,6 +54,7 @@ select
     site_id,
     accelerator_id,
     node_id,
-    cast(sum(held_accelerator_microseconds) as bigint) as held_accelerator_microseconds
+    cast(sum(cast(round(accelerators_per_node * part_microseconds, 0) as bigint)) as bigint)
+        as held_accelerator_microseconds
 from parts
 group by event_day, usage_hour, cluster_id, partition, site_id, accelerator_id, node_id

@@ -24,7 +24,8 @@
     'pool_telemetry': (ref('stg_telemetry__pool_samples'), 'sampled_at', 'true'),
     'link_counters': (ref('stg_telemetry__link_samples'), 'sampled_at', "direction = 'a_to_b'"),
 } %}
-{% set token_columns = ['request_count', 'input_tokens', 'cached_input_tokens', 'output_tokens', 'reasoning_tokens'] %}
+{% set token_columns =
+    ['request_count', 'input_tokens', 'cached_input_tokens', 'output_tokens', 'reasoning_tokens'] %}
 
 with
 {% for table_name, (relation, event_time, condition) in staged.items() %}
@@ -52,10 +53,14 @@ with
         count(*) as staged_record_count,
         cast(sum(line_count) as bigint) as line_count,
         min({{ event_time }}) as first_event_at,
-        max({{ event_time }}) as last_event_at{% for column in token_columns %},
-        {% if table_name == 'token_usage' %}{{ exact_sum(column) }}{% else %}cast(null as decimal(38, 0)){% endif %} as {{ column }}
-        {%- endfor %}
-
+        {% for column in token_columns %}
+        {% if table_name == 'token_usage' %}
+        {{ exact_sum(column) }} as {{ column }},
+        {% else %}
+        cast(null as decimal(38, 0)) as {{ column }},
+        {% endif %}
+        {% endfor %}
+        max({{ event_time }}) as last_event_at
     from {{ relation }}
     where {{ in_dirty_days('event_day', table_name) }} and {{ condition }}
     group by event_day, source_id
@@ -70,11 +75,11 @@ select
     identities.record_count,
     staged.staged_record_count,
     staged.line_count,
-    staged.first_event_at,
-    staged.last_event_at,
     {% for column in token_columns %}
-    staged.{{ column }}{{ "," if not loop.last }}
+    staged.{{ column }},
     {% endfor %}
+    staged.first_event_at,
+    staged.last_event_at
 from {{ table_name }}_staged as staged
 inner join {{ table_name }}_identities as identities
     on staged.event_day = identities.event_day and staged.source_id = identities.source_id

@@ -1,7 +1,9 @@
 with
 token_usage as (select * from {{ ref('int_token_usage__hourly') }}),
 
-models as ({{ current_rows(ref('stg_reference__models'), ['model_id']) }}),
+models as (
+    {{ current_rows(ref('stg_reference__models'), ['model_id']) }}
+),
 
 throughput as (select * from {{ ref('stg_reference__throughput') }}),
 
@@ -33,7 +35,7 @@ matches as (
     from served_models
     inner join throughput
         on
-            throughput.model_id = served_models.model_id
+            served_models.model_id = throughput.model_id
             or (
                 throughput.model_id = '*'
                 and throughput.model_class in (served_models.model_class, '{{ var("default_model_class") }}')

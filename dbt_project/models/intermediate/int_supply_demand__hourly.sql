@@ -52,8 +52,10 @@ select
     training_demand_accelerator_microseconds,
     served_accelerator_hours,
     serving_demand_accelerator_hours,
-    (cast(serving_demand_accelerator_hours as double) * 3.6e9 + cast(training_demand_accelerator_microseconds as double))
-    / nullif(
+    (
+        cast(serving_demand_accelerator_hours as double) * 3.6e9
+        + cast(training_demand_accelerator_microseconds as double)
+    ) / nullif(
         cast(serving_available_accelerator_microseconds + training_available_accelerator_microseconds as double), 0
     ) as utilization_ratio
 from joined

@@ -60,7 +60,9 @@ select
         as held_activity_known_seconds,
     cast(sum(case when is_activity_known and is_held then activity_seconds else 0 end) as decimal(38, 6))
         as held_activity_seconds,
-    case when min(activity_source) = max(activity_source) then min(activity_source)
-        when min(activity_source) is not null then 'mixed' end as activity_source
+    case
+        when min(activity_source) = max(activity_source) then min(activity_source)
+        when min(activity_source) is not null then 'mixed'
+    end as activity_source
 from weighed
 group by event_day, usage_hour, site_id, pool_id, accelerator_id

@@ -38,7 +38,7 @@ lengths_in_force as (
         lengths.mean_reasoning_ratio,
         row_number() over (
             partition by unmetered.tenant_id, unmetered.model_id, unmetered.occurred_at
-            order by lengths.window_started_at desc, lengths.source_id, lengths.event_id
+            order by lengths.window_started_at desc, lengths.source_id asc, lengths.event_id asc
         ) as window_rank
     from unmetered
     inner join lengths

@@ -1,6 +1,7 @@
 {{ config(materialized='table') }}
 
-{{ reference_rows('throughput', key=['model_id', 'accelerator_id', 'input_length', 'output_length', 'objective'], columns=[
+{{ reference_rows('throughput',
+    key=['model_id', 'accelerator_id', 'input_length', 'output_length', 'objective'], columns=[
     'model_id',
     'model_class',
     'accelerator_id',

@@ -1,5 +1,7 @@
 with
-accelerators as ({{ current_rows(ref('stg_reference__accelerators'), ['accelerator_id']) }}),
+accelerators as (
+    {{ current_rows(ref('stg_reference__accelerators'), ['accelerator_id']) }}
+),
 
 seen as (
     select distinct accelerator_id from {{ ref('int_inventory__hourly') }}

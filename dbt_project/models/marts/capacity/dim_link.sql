@@ -1,5 +1,7 @@
 with
-links as ({{ current_rows(ref('stg_reference__links'), ['link_id']) }}),
+links as (
+    {{ current_rows(ref('stg_reference__links'), ['link_id']) }}
+),
 
 seen as (
     select distinct link_id from {{ ref('int_link__hourly') }}

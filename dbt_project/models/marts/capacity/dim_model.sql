@@ -1,5 +1,7 @@
 with
-models as ({{ current_rows(ref('stg_reference__models'), ['model_id']) }}),
+models as (
+    {{ current_rows(ref('stg_reference__models'), ['model_id']) }}
+),
 
 seen as (
     select distinct model_id from {{ ref('int_token_usage__hourly') }}

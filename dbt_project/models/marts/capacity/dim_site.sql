@@ -1,5 +1,7 @@
 with
-sites as ({{ current_rows(ref('stg_reference__sites'), ['site_id']) }}),
+sites as (
+    {{ current_rows(ref('stg_reference__sites'), ['site_id']) }}
+),
 
 seen as (
     select distinct origin_site_id as site_id from {{ ref('int_token_usage__hourly') }}

@@ -1,5 +1,7 @@
 with
-tenants as ({{ current_rows(ref('stg_reference__tenants'), ['tenant_id']) }}),
+tenants as (
+    {{ current_rows(ref('stg_reference__tenants'), ['tenant_id']) }}
+),
 
 seen as (
     select distinct tenant_id from {{ ref('int_token_usage__hourly') }}

@@ -9,7 +9,7 @@ ranked as (
         *,
         row_number() over (
             partition by link_id, direction, usage_hour
-            order by known_microseconds desc, source_id
+            order by known_microseconds desc, source_id asc
         ) as source_rank
     from link_hours
 ),

@@ -7,8 +7,6 @@ summed as (
         site_id,
         accelerator_id,
         {{ accelerator_hours('sum(installed_accelerator_microseconds)') }} as installed_accelerator_hours,
-        {{ accelerator_hours('sum(serving_available_accelerator_microseconds + training_available_accelerator_microseconds)') }}
-            as available_accelerator_hours,
         cast(sum(serving_available_accelerator_microseconds) as decimal(38, 3)) as serving_available,
         cast(sum(training_available_accelerator_microseconds) as decimal(38, 3)) as training_available,
         {{ accelerator_hours('sum(training_demand_accelerator_microseconds)') }} as training_demand_accelerator_hours,
@@ -23,6 +21,7 @@ summed as (
 usable as (
     select
         *,
+        {{ accelerator_hours('serving_available + training_available') }} as available_accelerator_hours,
         greatest(
             cast(
                 round(

@@ -88,7 +88,8 @@ modelled as (
 -- Tokens that stand for unmetered requests are in the mart and not in raw; they are taken off first.
 token_sums as (
     select
-        cast(sum(request_count + throttled_request_count + failed_request_count) as decimal(38, 3)) as request_count,
+        cast(sum(request_count + throttled_request_count + failed_request_count) as decimal(38, 3))
+            as request_count,
         cast(sum(input_tokens) as decimal(38, 3)) - coalesce(cast(sum(estimated_input_tokens) as decimal(38, 3)), 0)
             as input_tokens,
         cast(sum(cached_input_tokens) as decimal(38, 3)) as cached_input_tokens,
@@ -196,6 +197,7 @@ select
     cast(raw_value as decimal(38, 3)) as raw_value,
     cast(mart_value as decimal(38, 3)) as mart_value,
     cast(
-        greatest(coalesce(abs(raw_value - mart_value), 0), coalesce(abs(landing_value - raw_value), 0)) as decimal(38, 3)
+        greatest(coalesce(abs(raw_value - mart_value), 0), coalesce(abs(landing_value - raw_value), 0))
+        as decimal(38, 3)
     ) as difference
 from measured

@@ -1,0 +1,17 @@
+-- Catches a day counted in two weeks or in none.
+select 1 as difference
+from (
+    select
+        sum(serving_demand_accelerator_hours) as serving,
+        sum(training_demand_accelerator_hours) as training,
+        sum(usable_accelerator_hours) as usable
+    from {{ ref('fct_supply_demand_daily') }}
+) as days
+cross join (
+    select
+        sum(serving_demand_accelerator_hours) as serving,
+        sum(training_demand_accelerator_hours) as training,
+        sum(usable_accelerator_hours) as usable
+    from {{ ref('fct_supply_demand_weekly') }}
+) as weeks
+where days.serving <> weeks.serving or days.training <> weeks.training or days.usable <> weeks.usable
