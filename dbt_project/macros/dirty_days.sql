@@ -31,7 +31,8 @@
 
 {# Condition that a row's day is to be rebuilt; true for every row of a full build. #}
 {% macro in_dirty_days(column, table_name=none, margin_days=0) -%}
-    {%- set relation = source('raw', 'dirty_days') -%}
+    {#- So that the parser sees the dependency, whichever branch it takes. -#}
+    {%- if not execute -%}{%- set relation = source('raw', 'dirty_days') -%}{%- endif -%}
     {%- if is_incremental() -%}
         {{ is_one_of(column, dirty_days(table_name, margin_days)) }}
     {%- else -%}
