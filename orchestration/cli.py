@@ -40,6 +40,9 @@ DEMO_SEED = 7
 DEMO_END = date(2026, 11, 22)
 # Deliveries and quarantined lines that a person is shown; --json gives all.
 SHOWN_ROWS = 20
+AFTER_RAW = ("build", "forecast", "publish")
+# Tells the raw assets of a run to load deliveries again that have a receipt.
+REPLAY_TAG = "tidegauge/replay"
 LEAST_FREE_BYTES = 2 * 2**30
 
 app = typer.Typer(
@@ -306,27 +309,39 @@ def _report(here: Session, week: str | None, language: str) -> Path:
     return path
 
 
-def _build_to_report(here: Session, language: str = "en") -> None:
-    """Everything after raw: build, forecast, audit and publish, report."""
+def _run_steps(here: Session, steps: Sequence[str], language: str = "en") -> None:
+    """The named steps, one run each, and then the report."""
     from orchestration import definitions
 
-    _materialize(here, "build", definitions.BUILD)
-    _materialize(here, "forecast", definitions.FORECAST)
-    _materialize(here, "publish", definitions.PUBLISH)
+    selections = {
+        "build": definitions.BUILD, "forecast": definitions.FORECAST, "publish": definitions.PUBLISH,
+    }
+    for step in steps:
+        _materialize(here, step, selections[step])
     _report(here, None, language)
 
 
-def _is_current(home: Home) -> bool:
-    """Whether marts, published file and report all follow from the deliveries and models as they are."""
-    from orchestration import warehouse
+def _run_due(here: Session, language: str) -> bool:
+    """Everything that is due, from landing to report; False when nothing is."""
+    from orchestration import definitions, warehouse
 
-    if not home.capacity.exists() or not home.warehouse.exists():
+    due = warehouse.due_steps(here.home)
+    if _is_current(here.home):
         return False
-    if warehouse.unbuilt_delivery_ids(home) or not warehouse.is_built_with_this_project(home):
-        return False
-    publication = warehouse.publication_of(home.capacity)
-    report = home.reports / "weekly" / f"{publication.iso_week}.html"
-    return publication.iso_week is None or report.exists()
+    known = _receipt_keys(here.home)
+    if "raw" in due:
+        # Also without new files: what a check blocked last time is judged again, and blocks again.
+        _materialize(here, "ingest", definitions.RAW)
+    _show_receipts(here, [receipt for receipt in _receipts_of(here) if _key(receipt) not in known])
+    _run_steps(here, [step for step in due if step != "raw"], language)
+    return True
+
+
+def _is_current(home: Home) -> bool:
+    """Whether everything down to the report follows from the deliveries and the code as they are."""
+    from orchestration import definitions
+
+    return home.capacity.exists() and not definitions.due_selection(home)
 
 
 # --- commands: the main job ----------------------------------------------------------------------
@@ -350,12 +365,8 @@ def demo(
             _land_traces(here, traces)
         else:
             _simulate(here, days, seed, events_per_day, DEMO_END)
-        loaded = _ingest_pending(here)
-        _show_receipts(here, loaded)
-        if not loaded and _is_current(here.home):
+        if not _run_due(here, language):
             here.console.say("nothing new: everything below is as the last run left it")
-        else:
-            _build_to_report(here, language)
         _summarize(here)
 
 
@@ -535,9 +546,11 @@ def _land_paths(
 def build(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Build the marts from what was ingested since the last build."""
     with session(home, as_json) as here:
-        from orchestration import definitions
+        from orchestration import definitions, warehouse
 
-        _materialize(here, "build", definitions.BUILD)
+        # What a check has not passed yet is judged before it is built.
+        raw = definitions.RAW if "raw" in warehouse.due_steps(here.home) else ()
+        _materialize(here, "build", raw + definitions.BUILD)
 
 
 @app.command()
@@ -573,15 +586,11 @@ def report(week: WeekOption = None, language: LanguageOption = "en", home: HomeO
 def run(language: LanguageOption = "en", home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Everything that is due: ingest, build, forecast, publish, report."""
     with session(home, as_json) as here:
-        loaded = _ingest_pending(here)
-        _show_receipts(here, loaded)
-        if not loaded and _is_current(here.home):
+        here.result["due"] = _run_due(here, language)
+        if here.result["due"]:
+            _summarize(here)
+        else:
             here.console.say("nothing is due")
-            here.result["due"] = False
-            return
-        here.result["due"] = True
-        _build_to_report(here, language)
-        _summarize(here)
 
 
 @app.command()
@@ -632,10 +641,10 @@ def backfill(
             _materialize(
                 here, "ingest", [selection for selection in definitions.RAW if f"raw/{feed}" in selection],
                 partition_range=(start.isoformat(), end.isoformat()),
-                tags={"tidegauge/reason": reason[:200], **definitions.REPLAY_TAGS},
+                tags={"tidegauge/reason": reason[:200], REPLAY_TAG: "true"},
             )
             warehouse.request_days(here.home, feed, touched)
-            _build_to_report(here)
+            _run_steps(here, AFTER_RAW)
             _show_moved(here, before)
         finally:
             if before is not None:
@@ -696,7 +705,7 @@ def rebuild(home: HomeOption = None, as_json: JsonOption = False) -> None:
                 path.unlink()
         try:
             _show_receipts(here, _ingest_pending(here))
-            _build_to_report(here)
+            _run_steps(here, AFTER_RAW)
             _show_moved(here, before)
         finally:
             if before is not None:
@@ -1017,7 +1026,7 @@ def quarantine_replay(
             here, "ingest",
             [selection for selection in definitions.RAW if any(f"raw/{receipt.feed}" in selection for receipt in held)],
             partition_range=(days[0].isoformat(), days[-1].isoformat()),
-            tags={"tidegauge/reason": "quarantine replay", **definitions.REPLAY_TAGS},
+            tags={"tidegauge/reason": "quarantine replay", REPLAY_TAG: "true"},
         )
         now = {(receipt.feed, receipt.delivery_id): receipt for receipt in _receipts_of(here)}
         rows = [
