@@ -1,0 +1,60 @@
+"""The reference deliveries of the first day: node pools, planned deliveries and tenants as CSV.
+
+What the seeds hold already (sites, links, models, throughput, holidays) is not delivered again.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import date, timedelta
+
+from orchestration.contracts import NODE_POOLS, PLANNED_DELIVERIES, TENANTS, Table
+from orchestration.sources.simulate import network_plan
+from orchestration.sources.simulate.delivery import Feed, Landing
+from orchestration.sources.simulate.network import Network
+
+SOURCE = "simulated"
+CONFIDENCE = "assumption"
+
+
+def _csv(table: Table, rows: list[dict[str, object]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [column.name for column in table.columns], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({**row, "source": SOURCE, "confidence": CONFIDENCE})
+    return text.getvalue().encode()
+
+
+def write(network: Network, landing: Landing, delivered: date) -> dict[str, int]:
+    """Writes the three files; returns rows by table."""
+    pools = [
+        {
+            "pool_id": pool.pool_id, "cluster_id": pool.site_id, "site_id": pool.site_id,
+            "accelerator_id": pool.accelerator_id, "purpose": pool.purpose, "node_count": pool.node_count,
+            "accelerators_per_node": pool.accelerators_per_node, "commissioned_date": pool.commissioned_date,
+            "retired_date": pool.retired_date,
+        }
+        for pool in network.pools
+    ]  # fmt: skip
+    planned = [
+        {
+            "planned_delivery_id": f"order-{number:03d}", "site_id": order.site_id, "accelerator_id": order.accelerator_id,
+            "purpose": order.purpose, "accelerator_count": order.accelerator_count,
+            "planned_date": network.end_date + timedelta(days=order.days_after), "commitment": order.commitment,
+        }
+        for number, order in enumerate(network_plan.PLANNED, start=1)
+    ]  # fmt: skip
+    tenants = [
+        {
+            "tenant_id": tenant.tenant_id, "tenant_name": tenant.tenant_id.replace("tenant-", "Customer "),
+            "segment": tenant.segment, "home_site_id": network.site_ids[tenant.home],
+        }
+        for tenant in sorted(network.tenants, key=lambda tenant: tenant.tenant_id)
+        if tenant.is_registered
+    ]  # fmt: skip
+    for table, rows in ((NODE_POOLS, pools), (PLANNED_DELIVERIES, planned), (TENANTS, tenants)):
+        feed = Feed("reference", "reference_csv", table.name, "simulated-inventory")
+        landing.deliver(feed, delivered, f"{table.name}.csv", _csv(table, rows), len(rows) + 1)
+    return {NODE_POOLS.name: len(pools), PLANNED_DELIVERIES.name: len(planned), TENANTS.name: len(tenants)}
