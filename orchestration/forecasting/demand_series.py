@@ -33,6 +33,7 @@ class WeeklySeries:
     weeks: tuple[date, ...]
     demand: np.ndarray
     usable: np.ndarray
+    available: np.ndarray
 
 
 def pool_series_id(site_id: str, accelerator_id: str) -> str:
@@ -43,9 +44,9 @@ def pool_series_id(site_id: str, accelerator_id: str) -> str:
 def pool_weeks(supply_demand_weekly: pl.DataFrame, cutoff_week: str) -> pl.DataFrame:
     """One row per (site_id, accelerator_id, week_start_date) up to the cutoff week, with busy-hour demand.
 
-    Busy-hour demand is p95_utilization_ratio times mean usable accelerators, never below the mean
-    hour's demand. Where the ratio is null (nothing was usable) it is the mean hour times the busy-hour
-    factor: the pool's own median, else the median of all pools, else DEFAULT_BUSY_HOUR_FACTOR.
+    Busy-hour demand is p95_utilization_ratio (demand over what was up) times mean available accelerators,
+    never below the mean hour's demand. Where the ratio is null (nothing was up) it is the mean hour times
+    the busy-hour factor: the pool's own median, else the median of all pools, else DEFAULT_BUSY_HOUR_FACTOR.
     A week that is not whole counts only where the pool has no whole week at all.
     """
     cutoff = monday_of(cutoff_week)
@@ -62,12 +63,15 @@ def pool_weeks(supply_demand_weekly: pl.DataFrame, cutoff_week: str) -> pl.DataF
         )
         .with_columns(
             mean_demand.alias("mean_demand"),
-            (pl.col("usable_accelerator_hours").cast(pl.Float64).fill_null(0) / hours)
-            .clip(lower_bound=0).alias("usable"),
+            *(
+                (pl.col(f"{name}_accelerator_hours").cast(pl.Float64).fill_null(0) / hours)
+                .clip(lower_bound=0).alias(name)
+                for name in ("usable", "available")
+            ),
         )
         .with_columns(
-            pl.when(pl.col("usable") > 0)
-            .then(pl.col("p95_utilization_ratio") * pl.col("usable")).alias("measured")
+            pl.when(pl.col("available") > 0)
+            .then(pl.col("p95_utilization_ratio") * pl.col("available")).alias("measured")
         )
         .with_columns(
             pl.when((pl.col("mean_demand") > 0) & (pl.col("measured") >= pl.col("mean_demand")))
@@ -87,7 +91,7 @@ def pool_weeks(supply_demand_weekly: pl.DataFrame, cutoff_week: str) -> pl.DataF
                 pl.coalesce("measured", pl.col("mean_demand") * pl.col("pool_factor")), "mean_demand"
             ).alias("demand")
         )
-        .select(*pool, "week_start_date", "demand", "usable")
+        .select(*pool, "week_start_date", "demand", "usable", "available")
         .sort(*pool, "week_start_date")
     )
 
@@ -101,16 +105,14 @@ def weekly_series(pools: pl.DataFrame, level: str, cutoff_week: str) -> WeeklySe
             "nation": pl.lit(NATION),
         }[level].alias("series_id")
     )
-    summed = keyed.group_by("series_id", "week_start_date").agg(pl.sum("demand"), pl.sum("usable"))
+    summed = keyed.group_by("series_id", "week_start_date").agg(pl.sum("demand", "usable", "available"))
     series_ids = tuple(summed["series_id"].unique().sort())
     cutoff = monday_of(cutoff_week)
     first = summed["week_start_date"].min() or cutoff
     weeks = tuple(first + timedelta(weeks=step) for step in range((cutoff - first).days // 7 + 1))
-    demand = np.full((len(series_ids), len(weeks)), np.nan)
-    usable = np.full_like(demand, np.nan)
     row_of = {series_id: row for row, series_id in enumerate(series_ids)}
-    for series_id, monday, value, supply in summed.iter_rows():
-        position = (monday - first).days // 7
-        demand[row_of[series_id], position] = value
-        usable[row_of[series_id], position] = supply
-    return WeeklySeries(level, series_ids, weeks, demand, usable)
+    matrices = [np.full((len(series_ids), len(weeks)), np.nan) for _ in range(3)]
+    for series_id, monday, *measures in summed.iter_rows():
+        for matrix, measure in zip(matrices, measures, strict=True):
+            matrix[row_of[series_id], (monday - first).days // 7] = measure
+    return WeeklySeries(level, series_ids, weeks, *matrices)

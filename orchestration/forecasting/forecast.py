@@ -13,7 +13,12 @@ import polars as pl
 
 from orchestration.forecasting.backtest import ALL_SERIES, YARDSTICK, accuracy_rows
 from orchestration.forecasting.capacity_need import Pool, capacity_need, commit, current_supply
-from orchestration.forecasting.demand_series import HISTORY_WEEKS, pool_series_id, pool_weeks, weekly_series
+from orchestration.forecasting.demand_series import (
+    HISTORY_WEEKS,
+    pool_series_id,
+    pool_weeks,
+    weekly_series,
+)
 from orchestration.forecasting.iso_weeks import monday_of, week_of, weeks_after
 from orchestration.forecasting.seasonal_naive import (
     MODELS,
@@ -112,8 +117,10 @@ def forecast_all(
         for row, series_id in enumerate(series.series_ids):
             history_rows += [
                 {"cutoff_date": cutoff_date, "level": level, "series_id": series_id, "week_start_date": monday,
-                 "demand_accelerator_count": float(demand), "usable_accelerator_count": float(usable)}
-                for monday, demand, usable in zip(series.weeks, series.demand[row], series.usable[row], strict=True)
+                 "demand_accelerator_count": float(demand), "usable_accelerator_count": float(usable),
+                 "available_accelerator_count": float(available)}
+                for monday, demand, usable, available in zip(
+                    series.weeks, series.demand[row], series.usable[row], series.available[row], strict=True)
                 if np.isfinite(demand)
             ]
         for model, quantiles_by_origin in given.items():

@@ -81,6 +81,8 @@ BUSY_HOUR_DEMAND = ForecastTable(
                unit="accelerators", required=True, minimum=0),
         Column("usable_accelerator_count", pl.Float64, "Mean usable accelerators of the week.",
                unit="accelerators", required=True, minimum=0),
+        Column("available_accelerator_count", pl.Float64, "Mean accelerators up in the week.",
+               unit="accelerators", required=True, minimum=0),
     ),
 )
 
@@ -107,8 +109,8 @@ CAPACITY_NEED = ForecastTable(
     description="The decision per pool. One row per cutoff week, site and accelerator type; no action is a row too.",
     columns=(
         _CUTOFF_WEEK, _SITE, _ACCELERATOR,
-        Column("now_p95_utilization_ratio", pl.Float64, "Busy-hour demand of the cutoff week over usable supply; "
-               "null when nothing is usable or the week is unknown.", unit="ratio", minimum=0),
+        Column("now_p95_utilization_ratio", pl.Float64, "p95_utilization_ratio of the cutoff week: busy-hour "
+               "demand over the accelerators that were up; null when none was or the week is unknown.", unit="ratio", minimum=0),
         Column("demand_accelerator_count", pl.Float64, "Busy-hour demand of the cutoff week; null when unknown.",
                unit="accelerators", minimum=0),
         Column("usable_accelerator_count", pl.Float64, "Usable accelerators at the end of the cutoff week.",
