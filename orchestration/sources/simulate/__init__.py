@@ -71,6 +71,7 @@ def simulate(
         links.write(day, today)
         if progress:
             progress(number + 1, days)
+    usage.close()
     began, ends = start_of_business_day(first_day), start_of_business_day(end_date + timedelta(days=1))
     kinds = {site: kind for kind, sites in (("hotspot", network_plan.PLANTED_HOTSPOTS),
              ("flat", network_plan.PLANTED_FLAT), ("idle", network_plan.PLANTED_IDLE)) for site in sites}  # fmt: skip

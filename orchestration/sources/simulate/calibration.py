@@ -46,7 +46,7 @@ REASONING_SHARE = 0.72
 # Coding agents: 98.7% of their tokens are input (ServeGen); their lengths and cached share: assumption.
 AGENT_INPUT_SHARE = 0.987
 AGENT_INPUT_LENGTH = 24_000.0
-AGENT_CACHED_SHARE = 0.90
+AGENT_CACHED_SHARE = 0.93
 # Which of the ten largest (by rank, from 0) are coding agents, and the share of agents among the others:
 # assumption.
 LARGEST_AGENTS = (2, 6)
@@ -56,8 +56,8 @@ AGENT_TENANT_SHARES = {"enterprise": 0.15, "ai_model_company": 0.25, "developer"
 MODEL_POPULARITY = {
     "qwen3.7-max": 6, "deepseek-v4-pro": 8, "kimi-k2.6": 4, "glm-5.2": 5, "doubao-seed-2.1-pro": 5,
     "minimax-m3": 2, "qwen3.5-plus": 12, "deepseek-v4-flash": 14, "glm-4.7": 5, "doubao-1.6": 8,
-    "jiutian-75b": 7, "qwen3.5-flash": 18, "jiutian-8b": 9, "jiutian-edge-1.5b": 5, "deepseek-r1": 1.8,
-    "kimi-k3": 1.5,
+    "jiutian-75b": 7, "qwen3.5-flash": 18, "jiutian-8b": 9, "jiutian-edge-1.5b": 5, "deepseek-r1": 1.2,
+    "kimi-k3": 1.0,
 }  # fmt: skip
 
 # Tenants. Concentration: the ten largest clients carry 63-93% of requests (ServeGen); the exponent puts
@@ -87,8 +87,8 @@ SMALL_TENANT_SIGMA = 0.5
 HOURLY_CORRELATION = 0.55
 DAILY_SIGMA = 0.05
 # Noise of one record around its cell (log standard deviation): assumption.
-RECORD_SIGMA = 0.25
-LENGTH_SIGMA = 0.15
+RECORD_SIGMA = 0.15
+LENGTH_SIGMA = 0.12
 
 # assumption: a day off carries this share of a workday's requests.
 DAY_OFF_SHARES = {"enterprise": 0.68, "ai_model_company": 0.93, "developer": 0.85, "internal": 0.6}

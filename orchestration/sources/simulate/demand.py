@@ -80,9 +80,11 @@ class Demand:
                     origin.append(origin_number)
                     serving.append(self._serving(random, network.models[model_number], origin_number, hubs))
                     share.append(customer.share * model_share * origin_share)
-        self.tenant, self.model = np.array(tenant), np.array(model)
-        self.origin, self.serving = np.array(origin), np.array(serving)
-        self.share = np.array(share)
+        # By site, so that a systematic sample takes each site's share of records every hour.
+        order = np.lexsort((tenant, model, serving))
+        self.tenant, self.model = np.array(tenant)[order], np.array(model)[order]
+        self.origin, self.serving = np.array(origin)[order], np.array(serving)[order]
+        self.share = np.array(share)[order]
         self.is_agent = np.array([customer.is_agent for customer in network.tenants])[self.tenant]
         classes = [network.models[number].model_class for number in self.model]
         # A reasoning model's output is its use, so no tenant turns it into a reader of long prompts.
@@ -116,19 +118,16 @@ class Demand:
             return int(origin) if draw < 0.35 else nearest if draw < 0.8 else int(random.choice(hubs))
         return int(origin) if draw < 0.15 else nearest if draw < 0.65 else int(random.choice(hubs))
 
-    def _accelerator_seconds(self, day: date) -> np.ndarray:
+    def accelerator_seconds(self, day: date) -> np.ndarray:
         """Accelerator-seconds that one request of each stream takes where it is served on the day."""
-        into, out = self.network.rates(day)
-        rate_in, rate_out = into[self.model, self.serving], out[self.model, self.serving]
+        into, out = self.network.seconds_per_token(day)
         uncached = self.input_length * (1 - self.cached_share)
-        served = rate_in > 0
-        safe_in, safe_out = np.where(served, rate_in, 1), np.where(served, rate_out, 1)
-        return np.where(served, uncached / safe_in + self.output_length / safe_out, 0)
+        return uncached * into[self.model, self.serving] + self.output_length * out[self.model, self.serving]
 
     def _scale_to_sites(self) -> None:
         """Requests a day of each stream on a mean day at the end date, such that each site is as full as planned."""
         network = self.network
-        cost = self._accelerator_seconds(network.end_date)
+        cost = self.accelerator_seconds(network.end_date)
         load = np.bincount(self.serving, self.share * cost, len(network.site_ids))
         wanted = np.array([self._use(site_id)[0] for site_id in network.site_ids])
         accelerators = network.serving_accelerators(network.end_date)
@@ -190,7 +189,7 @@ class Demand:
         """What is asked for on the business day, and how much of it is throttled."""
         factors = self.calendar_factors(day)[self._segment] * self.bursts(day)
         daily = self.daily_requests * self.growth(day)[self.serving]
-        cost = self._accelerator_seconds(day)
+        cost = self.accelerator_seconds(day)
         daily = np.where(cost > 0, daily, 0)
         requests = self._hourly[:, self.model] * factors[:, self.tenant] * daily
         sites = len(self.network.site_ids)

@@ -216,17 +216,18 @@ class Network:
             counts[pool.site] += pool.accelerator_count
         return counts
 
-    def rates(self, day: date) -> tuple[np.ndarray, np.ndarray]:
-        """(model, site) mean tokens per second and accelerator, input and output; 0 where nothing serves.
+    def seconds_per_token(self, day: date) -> tuple[np.ndarray, np.ndarray]:
+        """(model, site) accelerator-seconds of an uncached input token and of an output token; 0 where nothing serves.
 
-        A site with several types spreads load so that all are equally full: rates are weighted by count.
+        A site with several types spreads a model's load by what each can put out, so that all are equally full.
         """
         shape = (len(self.models), len(self.site_ids))
-        into, out = np.zeros(shape), np.zeros(shape)
+        strength, into, accelerators = np.zeros(shape), np.zeros(shape), np.zeros(shape)
         for pool in self.serving_pools(day):
             for index, model in enumerate(self.models):
                 rate_in, rate_out = self.throughput[model.model_id, pool.accelerator_id]
-                into[index, pool.site] += rate_in * pool.accelerator_count
-                out[index, pool.site] += rate_out * pool.accelerator_count
-        counts = np.maximum(self.serving_accelerators(day), 1)
-        return into / counts, out / counts
+                strength[index, pool.site] += rate_out * pool.accelerator_count
+                into[index, pool.site] += rate_out * pool.accelerator_count / rate_in
+                accelerators[index, pool.site] += pool.accelerator_count
+        serves = np.where(strength > 0, strength, 1)
+        return into / serves, accelerators / serves

@@ -57,7 +57,7 @@ HUB_POOLS = (
     PoolPlan("cy-cq", "training", "metax-c550", 24, 4, 380, training_load=0.5),
     PoolPlan("nmg-hlge", "training", "ascend-910c", 16, 16, 290, training_load=0.85),
     PoolPlan("gz-ga", "training", "ascend-910b", 24, 8, 590, training_load=0.7),
-    PoolPlan("gs-qy", "training", "ascend-910c", 12, 16, 240, training_load=0.98),
+    PoolPlan("gs-qy", "training", "ascend-910c", 12, 16, 240, training_load=0.93),
     PoolPlan("nx-zw", "training", "cambricon-mlu590", 16, 8, 430, training_load=0.62),
 )
 

@@ -40,8 +40,9 @@ UNITS = {
     "octets_*": "bytes over a link in one direction",
     "utc_day": "UTC day of the event",
     "usage_date": "business day (Asia/Shanghai) of the event",
-    "*_crossing_week": "first ISO week of business days in which demand exceeds "
-    "target_utilization_ratio x installed serving accelerators (committed deliveries included); null within the horizon",
+    "*_crossing_week": "first ISO week of business days, from the last simulated one on, in which the trend exceeds "
+    "target_utilization_ratio x installed serving accelerators (committed deliveries included); null when none in the horizon",
+    "busy_hour_factor": "95th percentile of a week's hours of demand over their mean, bursts included",
     "broken_lines": "lines that must be quarantined, by how they are broken",
     "duplicate_lines": "further lines equal to one of the same file",
     "overlap_lines": "lines equal to one of the file before",
@@ -119,16 +120,15 @@ class UsageTruth:
     def _close_sites(self, whole_day: np.ndarray) -> None:
         """Demand of the records by serving site, in accelerator-hours (throttled requests added back)."""
         demand, network, day = self.demand, self.demand.network, self._day
-        into, out = network.rates(day)
+        into, out = network.seconds_per_token(day)
         sites = len(network.site_ids)
         pairs = demand.serving * len(network.models) + demand.model
         sums = np.zeros((sites * len(network.models), len(MEASURES)), np.int64)
         np.add.at(sums, pairs, whole_day)
         sums = sums.reshape(sites, len(network.models), len(MEASURES))
         column = MEASURES.index
-        safe_in, safe_out = np.where(into > 0, into, 1).T, np.where(out > 0, out, 1).T
         served = (
-            sums[:, :, column("input_tokens")] / safe_in + sums[:, :, column("output_tokens")] / safe_out
+            sums[:, :, column("input_tokens")] * into.T + sums[:, :, column("output_tokens")] * out.T
         ) / SECONDS_AN_HOUR
         ok, throttled = sums[:, :, column("request_count")], sums[:, :, column("throttled_request_count")]
         trend = demand.trend_accelerators(day) * 24
@@ -195,12 +195,15 @@ def planted_sites(demand: Demand, busy_hour_factors: np.ndarray, planted: dict[s
             np.mean([demand.planned_accelerators(day) for day in days], axis=0),
         ))  # fmt: skip
         monday += timedelta(weeks=1)
+    now = iso_week(network.end_date)
     rows = []
     for site, site_id in enumerate(network.site_ids):
         usable = calibration.TARGET_UTILIZATION_RATIO
 
         def crossing(factor: float, site: int = site, usable: float = usable) -> str | None:
-            return next((week for week, asked, have in weeks if asked[site] * factor > usable * have[site]), None)
+            return next(
+                (week for week, asked, have in weeks if week >= now and asked[site] * factor > usable * have[site]), None
+            )
 
         rows.append({
             "site_id": site_id,

@@ -1,8 +1,8 @@
 """Token-usage records of a business day as canonical JSON lines, with the faults planted in them.
 
 A day's requests are drawn into records by systematic sampling: every (hour, status, stream) gets
-records in proportion to the square root of its requests, and each record stands for an equal part of
-them, so totals stay unbiased at any number of records. Works part by part, so memory is bounded.
+records by the accelerator time it takes, and each record stands for an equal part of its requests, so
+totals stay unbiased at any number of records. Works part by part, so memory is bounded.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ STATUSES = ("ok", "throttled", "failed")
 OK, THROTTLED, FAILED = range(3)
 BLOCK_HOURS = 6
 LARGEST_PART = 250_000
+# Records go to sites by this power of their load, and this share of records to whoever asks for little.
+SITE_POWER = 0.7
+RARE_SHARE = 0.15
 MINUTES_A_DAY = 24 * 60
 LONG_WINDOW_SECONDS, SHORT_WINDOW_SECONDS = 300, 60
 HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), np.uint8).reshape(256, 2)
@@ -122,7 +125,7 @@ class UsageWriter:
     def write(self, day: date, today: DayDemand) -> None:
         """Writes the day's files (and those that late, repeated and re-sent records make) and counts them."""
         random = generator(self.network.seed, day, "usage")
-        weights, cumulative = self._cells(today)
+        weights, cumulative = self._cells(day, today)
         # A random start makes the systematic sample unbiased.
         cumulative += random.random()
         faults = self._faults(day)
@@ -142,9 +145,14 @@ class UsageWriter:
         self._deliver_late(day)
         self._resend_renamed(day, first_of_day)
 
+    def close(self) -> None:
+        """Removes what was put aside for later days; by the last day nothing is left in it."""
+        if self._spool.exists():
+            self._spool.rmdir()
+
     # Sampling
 
-    def _cells(self, today: DayDemand) -> tuple[np.ndarray, np.ndarray]:
+    def _cells(self, day: date, today: DayDemand) -> tuple[np.ndarray, np.ndarray]:
         """Requests that a record of each (hour, status, stream) stands for, and records up to each of them."""
         throttled = today.throttled_ratio[:, self.demand.serving]
         requests = np.stack(
@@ -155,7 +163,7 @@ class UsageWriter:
             ],
             axis=1,
         )
-        odds = np.sqrt(requests)
+        odds = self._odds(day, requests)
         by_status = odds.sum(axis=(0, 2))
         records = np.array([0.0, 0.0, calibration.FAILED_RECORD_SHARE]) * self.events_per_day
         throttled_share = requests[:, THROTTLED].sum() / requests.sum()
@@ -167,6 +175,18 @@ class UsageWriter:
         expected = odds * (records / np.maximum(by_status, 1e-30))[None, :, None]
         weights = np.divide(requests, expected, out=np.zeros_like(requests), where=expected > 0)
         return weights.ravel(), np.cumsum(expected.ravel())
+
+    def _odds(self, day: date, requests: np.ndarray) -> np.ndarray:
+        """Odds of each cell to get a record: by its accelerator time, small sites and customers favoured.
+
+        Records of equal accelerator time keep the noise of sampling out of a site's busy hour.
+        """
+        serving = self.demand.serving
+        seconds = requests * self.demand.accelerator_seconds(day)
+        by_site = np.bincount(serving, seconds.sum(axis=(0, 1)), len(self.network.site_ids))
+        odds = seconds * np.where(by_site > 0, by_site, 1)[serving] ** (SITE_POWER - 1)
+        rare = np.sqrt(requests)
+        return odds / odds.sum() + RARE_SHARE * rare / rare.sum()
 
     def _records_before(self, cumulative: np.ndarray, hour: int) -> int:
         """Records of the day before the hour begins."""
