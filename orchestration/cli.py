@@ -9,6 +9,7 @@ Exit codes: 0 ok, 1 error, 2 the audit blocked publishing, 3 locked by another p
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import signal
@@ -126,9 +127,13 @@ def explain(error: Exception) -> CommandError:
 
 
 def _place_of(error: Exception) -> str:
-    """The innermost line of the project that the error passed through."""
-    places = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(str(PROJECT))]
-    return f"{Path(places[-1].filename).relative_to(PROJECT)}:{places[-1].lineno}" if places else ""
+    """The innermost line of the project's own code that the error passed through."""
+    own = (PROJECT / "orchestration", PROJECT / "dashboards")
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if any(path.is_relative_to(folder) for folder in own):
+            return f"{path.relative_to(PROJECT)}:{frame.lineno}"
+    return ""
 
 
 def main() -> None:
@@ -371,11 +376,38 @@ def demo(
 
 
 def _simulate(here: Session, days: int, seed: int, events_per_day: int, end: date) -> None:
+    """Landing files of a simulated network; nothing when this home has exactly them already."""
     from orchestration.sources.simulate import simulate as make
 
-    with here.console.step(f"simulate {days} days, {events_per_day:,} token events a day, seed {seed}") as step:
-        make(here.home, days=days, seed=seed, events_per_day=events_per_day, end_date=end, progress=step.advance)
+    wanted = {
+        "days": days, "seed": seed, "events_per_day": events_per_day, "end_date": end.isoformat(),
+    }
+    present = _simulated(here.home)
+    if present is not None:
+        differing = {name: present.get(name) for name, value in wanted.items() if present.get(name) != value}
+        if differing:
+            # Its files have the same names; to write over deliveries would be to rewrite the past.
+            raise CommandError(
+                "this home holds another simulation: "
+                + ", ".join(f"{name} {value}" for name, value in differing.items()),
+                where=str(here.home.truth / "truth.json"),
+                next_step="use another --home, or the same numbers",
+            )
+        here.console.note("simulate: nothing new, this home holds exactly this simulation")
+        return
+    title = f"simulate {days} days, {events_per_day:,} token events a day, seed {seed}"
+    with here.console.step(title) as step:
+        make(
+            here.home, days=days, seed=seed, events_per_day=events_per_day, end_date=end,
+            progress=step.advance,
+        )
     here.result.setdefault("seconds", {})["simulate"] = round(step.seconds, 2)
+
+
+def _simulated(home: Home) -> dict[str, Any] | None:
+    """The parameters of the simulation that a home holds; it is written last, so it says it is whole."""
+    path = home.truth / "truth.json"
+    return json.loads(path.read_text("utf-8"))["parameters"] if path.exists() else None
 
 
 def _land_traces(here: Session, directory: Path) -> None:
