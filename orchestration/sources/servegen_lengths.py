@@ -1,0 +1,105 @@
+"""ServeGen token-length histograms: chunk-N-dataset.json, one client's lengths by six-hour windows.
+
+The values are strings holding Python dict literals {value: probability}; they are read with
+``ast.literal_eval``, never evaluated. Only means are kept. What a client asked for is in the windows CSV
+(``tabular``); dbt joins the two, since either may come late.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from zoneinfo import ZoneInfo
+
+from orchestration.contracts import TOKEN_LENGTHS
+from orchestration.sources.base import FormatError, Lines, Options, Reject, Row, RowFormat, text_of_instant
+
+# The release counts seconds from a local midnight (its README treats 72000 as 20:00); the day is ours,
+# chosen so that the ten days of the common subset end on a Sunday.
+SERVEGEN_EPOCH = datetime(2026, 11, 13, tzinfo=ZoneInfo("Asia/Shanghai"))
+WINDOW_SECONDS = 21_600
+SIX_PLACES = Decimal("0.000001")
+
+
+def client_of(name: str) -> tuple[str, str]:
+    """(tenant_id, model_id) that a file's path tells: servegen/language/m-large/chunk-104-trace.csv."""
+    chunk = re.search(r"chunk-([A-Za-z0-9]+)-", name)
+    folders = name.split("/")[:-1]
+    model = f"servegen-{folders[-1].lower()}" if folders else "servegen"
+    return f"{model}-{chunk.group(1) if chunk else name.rsplit('/', 1)[-1].split('.')[0]}", model
+
+
+def mean_of(literal: object) -> Decimal | None:
+    """Mean of a histogram given as the text of a dict literal, to six places; None when it is empty.
+
+    Probabilities that do not quite add up to one are divided by their sum. ValueError when it is none.
+    """
+    if not isinstance(literal, str):
+        raise ValueError("is not the text of a dict")
+    try:
+        histogram = ast.literal_eval(literal)
+    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+        raise ValueError("is not a dict literal") from error
+    if not isinstance(histogram, dict):
+        raise ValueError("is not a dict literal")
+    total = weighted = Fraction(0)
+    for value, weight in histogram.items():
+        for number in (value, weight):
+            if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < 1e15:
+                raise ValueError("holds what is no number from 0")
+        total += Fraction(weight)
+        weighted += Fraction(value) * Fraction(weight)
+    if not total:
+        return None
+    mean = weighted / total
+    return (Decimal(mean.numerator) / Decimal(mean.denominator)).quantize(SIX_PLACES)
+
+
+def _read(lines: Lines, options: Options) -> Iterator[Row | Reject]:
+    """One record a window; records, not lines, are what is received."""
+    try:
+        document = json.loads("\n".join(text for _, text in lines))
+    except (ValueError, RecursionError) as error:
+        raise FormatError("malformed_json", f"the file is not one JSON document ({error})") from error
+    if not isinstance(document, dict) or not all(isinstance(fields, dict) for fields in document.values()):
+        raise FormatError("not_an_object", "the document must map window starts to fields")
+    tenant, model = client_of(options.name)
+    starts = sorted(int(key) for key in document if key.isascii() and key.isdigit())
+    gaps = [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)]
+    window = min(gaps, default=WINDOW_SECONDS)
+    epoch = options.epoch or SERVEGEN_EPOCH
+    for number, (key, fields) in enumerate(document.items(), 1):
+        if not (key.isascii() and key.isdigit()):
+            yield Reject(number, "bad_timestamp", f"window start {key!r} must be whole seconds")
+            continue
+        try:
+            means = {name: mean_of(literal) for name, literal in fields.items() if name.endswith(("_tokens", "_ratio"))}
+        except ValueError as error:
+            yield Reject(number, "bad_histogram", f"a histogram of window {key} {error}")
+            continue
+        output = means.pop("output_tokens", None)
+        reasoning = means.pop("reason_ratio", None)
+        # Text alone, or the parts of a multimodal prompt, which add up.
+        known = [mean for name, mean in means.items() if name.endswith("_tokens") and mean is not None]
+        start = epoch + timedelta(seconds=int(key), days=options.shift_days)
+        yield Row(number, event_id=f"{model}|{tenant}|{key}", values={
+            "window_started_at": text_of_instant(start), "window_seconds": str(window),
+            "tenant_id": tenant, "model_id": model,
+            "mean_input_tokens": f"{sum(known):f}" if known else None,
+            "mean_output_tokens": None if output is None else f"{output:f}",
+            "mean_reasoning_ratio": None if reasoning is None else f"{reasoning:f}",
+        })
+
+
+SERVEGEN_LENGTHS = RowFormat(
+    name="servegen_lengths",
+    table=TOKEN_LENGTHS,
+    description="ServeGen chunk-N-dataset.json: token-length histograms of one client by window.",
+    matches=lambda name, head: "dataset" in name.lower() and bool(re.match(r'\s*\{\s*"\d+"\s*:\s*\{', head)),
+    read=_read,
+)
