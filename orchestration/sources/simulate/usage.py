@@ -31,6 +31,8 @@ LARGEST_PART = 250_000
 # Records go to sites by this power of their load, and this share of records to whoever asks for little.
 SITE_POWER = 0.7
 RARE_SHARE = 0.15
+# Most late records come soon, few after weeks: delays are spread by this power of a uniform number.
+LATE_POWER = 3
 MINUTES_A_DAY = 24 * 60
 LONG_WINDOW_SECONDS, SHORT_WINDOW_SECONDS = 300, 60
 HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), np.uint8).reshape(256, 2)
@@ -208,13 +210,14 @@ class UsageWriter:
             return np.unique(random.integers(0, self.events_per_day, count))
 
         late = chosen(calibration.LATE_SHARE)
+        first, last = calibration.LATE_DAYS
         doubled, overlapping, conflicting = (
             np.setdiff1d(chosen(share), late)
             for share in (calibration.DUPLICATE_SHARE, calibration.OVERLAP_SHARE, calibration.CONFLICT_SHARE)
         )
         return {
             "late": late,
-            "delays": random.integers(calibration.LATE_DAYS[0], calibration.LATE_DAYS[1] + 1, len(late)),
+            "delays": first + np.floor((last - first + 1) * random.random(len(late)) ** LATE_POWER).astype(np.int64),
             "doubled": doubled,
             "overlapping": np.setdiff1d(overlapping, doubled),
             "conflicting": np.setdiff1d(conflicting, np.union1d(doubled, overlapping)),
