@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import math
 from collections import Counter, defaultdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -63,7 +64,7 @@ def strict(line: bytes, now: datetime) -> dict | str:
     for name in WHOLE:
         value = record[name]
         if isinstance(value, float):
-            return "not_a_number" if value != value else "fractional_tokens"
+            return "not_a_number" if math.isnan(value) else "fractional_tokens"
         if value is not None and value < 0:
             return "negative_tokens"
         if value is not None and value >= 2**63:
