@@ -49,7 +49,9 @@ def simulate(
     if days < 1:
         raise ValueError(f"days must be at least 1, not {days}")
     if events_per_day < SMALLEST_EVENTS_PER_DAY:
-        raise ValueError(f"events_per_day must be at least {SMALLEST_EVENTS_PER_DAY}, not {events_per_day}")
+        raise ValueError(
+            f"events_per_day must be at least {SMALLEST_EVENTS_PER_DAY}, not {events_per_day}"
+        )
     first_day = end_date - timedelta(days=days - 1)
     network = Network(seed, end_date)
     demand = Demand(network)
@@ -72,7 +74,10 @@ def simulate(
         if progress:
             progress(number + 1, days)
     usage.close()
-    began, ends = start_of_business_day(first_day), start_of_business_day(end_date + timedelta(days=1))
+    began, ends = (
+        start_of_business_day(first_day),
+        start_of_business_day(end_date + timedelta(days=1)),
+    )
     kinds = {site: kind for kind, sites in (("hotspot", network_plan.PLANTED_HOTSPOTS),
              ("flat", network_plan.PLANTED_FLAT), ("idle", network_plan.PLANTED_IDLE)) for site in sites}  # fmt: skip
     truth = Truth(

@@ -41,7 +41,14 @@ class Landing:
         return self.home.landing / feed.feed / delivered.isoformat()
 
     def deliver(
-        self, feed: Feed, delivered: date, name: str, content: bytes, lines: int, *, level: int = COMPRESSION_LEVEL
+        self,
+        feed: Feed,
+        delivered: date,
+        name: str,
+        content: bytes,
+        lines: int,
+        *,
+        level: int = COMPRESSION_LEVEL,
     ) -> Path:
         """Writes one file and its manifest; a name that ends in .gz is compressed."""
         # A gzip header with a time in it would make equal runs differ.
@@ -59,10 +66,18 @@ class Landing:
             "table": feed.table,
         }
         # The manifest first: a file is read as soon as it is there, and must not be read without it.
-        self._replace(folder / f"{name}.manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
+        self._replace(
+            folder / f"{name}.manifest.json", (json.dumps(manifest, indent=1) + "\n").encode()
+        )
         self._replace(folder / name, stored)
         self.deliveries.append(
-            {"feed": feed.feed, "table": feed.table, "delivered_date": delivered.isoformat(), "name": name, "lines": lines}
+            {
+                "feed": feed.feed,
+                "table": feed.table,
+                "delivered_date": delivered.isoformat(),
+                "name": name,
+                "lines": lines,
+            }
         )
         return folder / name
 

@@ -53,21 +53,29 @@ class Demand:
         segments = [self._segment_names.index(tenant.segment) for tenant in network.tenants]
         self._segment = np.array(segments)
         holidays = read_seed("holidays")
-        self._days_off = {date.fromisoformat(r["holiday_date"]) for r in holidays if r["day_type"] == "off"}
+        self._days_off = {
+            date.fromisoformat(r["holiday_date"]) for r in holidays if r["day_type"] == "off"
+        }
         self._make_up = {
-            date.fromisoformat(r["holiday_date"]) for r in holidays if r["day_type"] == "make_up_workday"
+            date.fromisoformat(r["holiday_date"])
+            for r in holidays
+            if r["day_type"] == "make_up_workday"
         }
 
     def _draw_streams(self) -> None:
         network, random = self.network, generator(self.network.seed, ONCE, "streams")
         people = network.population / network.population.sum()
-        popularity = np.array([calibration.MODEL_POPULARITY[model.model_id] for model in network.models], float)
+        popularity = np.array(
+            [calibration.MODEL_POPULARITY[model.model_id] for model in network.models], float
+        )
         popularity /= popularity.sum()
         hubs = np.flatnonzero(network.is_hub)
         tenant, model, origin, serving, share = [], [], [], [], []
         for rank, customer in enumerate(network.tenants):
             wide = rank < WIDE_TENANT_RANKS
-            model_count = 10 if rank < LARGE_TENANT_RANKS else 4 if wide else int(random.integers(1, 4))
+            model_count = (
+                10 if rank < LARGE_TENANT_RANKS else 4 if wide else int(random.integers(1, 4))
+            )
             chosen = random.choice(len(popularity), size=model_count, replace=False, p=popularity)
             model_shares = random.dirichlet(np.full(model_count, 3.0))
             origins = self._origins(random, customer.home, wide, people)
@@ -78,7 +86,9 @@ class Demand:
                     tenant.append(rank)
                     model.append(model_number)
                     origin.append(origin_number)
-                    serving.append(self._serving(random, network.models[model_number], origin_number, hubs))
+                    serving.append(
+                        self._serving(random, network.models[model_number], origin_number, hubs)
+                    )
                     share.append(customer.share * model_share * origin_share)
         # By site, so that a systematic sample takes each site's share of records every hour.
         order = np.lexsort((tenant, model, serving))
@@ -90,8 +100,12 @@ class Demand:
         # A reasoning model's output is its use, so no tenant turns it into a reader of long prompts.
         self.is_agent &= np.array([name != "reasoning" for name in classes])
         agent_output = calibration.AGENT_INPUT_LENGTH * (1 / calibration.AGENT_INPUT_SHARE - 1)
-        inputs = np.array([calibration.INPUT_LENGTHS[name] * calibration.LENGTH_GROWTH for name in classes])
-        outputs = np.array([calibration.OUTPUT_LENGTHS[name] * calibration.LENGTH_GROWTH for name in classes])
+        inputs = np.array(
+            [calibration.INPUT_LENGTHS[name] * calibration.LENGTH_GROWTH for name in classes]
+        )
+        outputs = np.array(
+            [calibration.OUTPUT_LENGTHS[name] * calibration.LENGTH_GROWTH for name in classes]
+        )
         cached = np.array([calibration.CACHED_SHARES[name] for name in classes])
         self.input_length = np.where(self.is_agent, calibration.AGENT_INPUT_LENGTH, inputs)
         self.output_length = np.where(self.is_agent, agent_output, outputs)
@@ -100,7 +114,9 @@ class Demand:
             [calibration.REASONING_SHARE if name == "reasoning" else 0.0 for name in classes]
         )
 
-    def _origins(self, random: np.random.Generator, home: int, wide: bool, people: np.ndarray) -> np.ndarray:
+    def _origins(
+        self, random: np.random.Generator, home: int, wide: bool, people: np.ndarray
+    ) -> np.ndarray:
         if wide:
             return self.network.hotspots
         others = random.choice(len(people), size=2, replace=False, p=people)
@@ -115,14 +131,19 @@ class Demand:
         if model.latency_class_ms == 5:
             return int(origin) if draw < 0.6 else nearest
         if model.model_class == "mid":
-            return int(origin) if draw < 0.35 else nearest if draw < 0.8 else int(random.choice(hubs))
+            return (
+                int(origin) if draw < 0.35 else nearest if draw < 0.8 else int(random.choice(hubs))
+            )
         return int(origin) if draw < 0.15 else nearest if draw < 0.65 else int(random.choice(hubs))
 
     def accelerator_seconds(self, day: date) -> np.ndarray:
         """Accelerator-seconds that one request of each stream takes where it is served on the day."""
         into, out = self.network.seconds_per_token(day)
         uncached = self.input_length * (1 - self.cached_share)
-        return uncached * into[self.model, self.serving] + self.output_length * out[self.model, self.serving]
+        return (
+            uncached * into[self.model, self.serving]
+            + self.output_length * out[self.model, self.serving]
+        )
 
     def _scale_to_sites(self) -> None:
         """Requests a day of each stream on a mean day at the end date, such that each site is as full as planned."""
@@ -193,7 +214,10 @@ class Demand:
         daily = np.where(cost > 0, daily, 0)
         requests = self._hourly[:, self.model] * factors[:, self.tenant] * daily
         sites = len(self.network.site_ids)
-        asked = np.stack([np.bincount(self.serving, row, sites) for row in requests * cost]) / SECONDS_AN_HOUR
+        asked = (
+            np.stack([np.bincount(self.serving, row, sites) for row in requests * cost])
+            / SECONDS_AN_HOUR
+        )
         up = self.up_accelerators(day)
         can = up * calibration.THROTTLING_RATIO
         throttled = np.where(asked > can, 1 - can / np.maximum(asked, 1e-30), 0)

@@ -22,7 +22,9 @@ SECONDS_A_DAY = 86_400
 
 
 def _instant(at: int | None) -> str:
-    return "Unknown" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return (
+        "Unknown" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    )
 
 
 def _elapsed(run: int) -> str:
@@ -117,16 +119,27 @@ class JobTruth:
             "accelerator_seconds_by_utc_day": dict(sorted(self.by_utc_day.items())),
             "accelerator_seconds_by_usage_date": dict(sorted(self.by_usage_date.items())),
             "accelerator_seconds_by_usage_date_and_pool": {
-                day: dict(sorted(pools.items())) for day, pools in sorted(self.by_usage_date_and_pool.items())
+                day: dict(sorted(pools.items()))
+                for day, pools in sorted(self.by_usage_date_and_pool.items())
             },
         }
 
 
-def write(day: date, ended: list[Job], training: Training, landing: Landing, truth: JobTruth, last_day: bool) -> None:
+def write(
+    day: date,
+    ended: list[Job],
+    training: Training,
+    landing: Landing,
+    truth: JobTruth,
+    last_day: bool,
+) -> None:
     """Writes the business day's file and counts it."""
     now = seconds(start_of_business_day(day + timedelta(days=1)))
     still_open = training.open_jobs()
-    jobs = sorted([*ended, *still_open], key=lambda job: (job.pool.pool_id, job.submitted_at, job.job_id, job.restart_count))
+    jobs = sorted(
+        [*ended, *still_open],
+        key=lambda job: (job.pool.pool_id, job.submitted_at, job.job_id, job.restart_count),
+    )
     for job in jobs:
         truth.see(job)
     for job in [*ended, *(still_open if last_day else [])]:

@@ -93,7 +93,9 @@ class LinkWriter:
         """By (link, direction) of the way out: the streams that cross it, and which cross it coming back."""
         paths = routes(self.network)
         crossing: list[list[list[int]]] = [[[], []] for _ in self.network.links]
-        for stream, pair in enumerate(zip(self.demand.origin.tolist(), self.demand.serving.tolist(), strict=True)):
+        for stream, pair in enumerate(
+            zip(self.demand.origin.tolist(), self.demand.serving.tolist(), strict=True)
+        ):
             for link, direction in paths[pair]:
                 crossing[link][direction].append(stream)
         return [(np.array(a, dtype=np.int64), np.array(b, dtype=np.int64)) for a, b in crossing]
@@ -105,7 +107,9 @@ class LinkWriter:
         octets = self._octets(random, day, today)
         gaps = {(link, step) for link, before, first, last in GAPS
                 if network.day_before_end(before) == day for step in range(first, last + 1)}  # fmt: skip
-        resets = {(link, step) for link, before, step in RESETS if network.day_before_end(before) == day}
+        resets = {
+            (link, step) for link, before, step in RESETS if network.day_before_end(before) == day
+        }
         shown = np.empty((STEPS_A_DAY, len(network.links), 2), np.uint64)
         sampled = np.ones((STEPS_A_DAY, len(network.links)), bool)
         for link, step in gaps:
@@ -117,7 +121,9 @@ class LinkWriter:
         frame = self._frame(day, shown, sampled)
         self.samples += frame.height
         content = frame.write_csv().encode()
-        self.landing.deliver(FEED, day, f"link-counters-{day.isoformat()}.csv.gz", content, frame.height + 1)
+        self.landing.deliver(
+            FEED, day, f"link-counters-{day.isoformat()}.csv.gz", content, frame.height + 1
+        )
 
     def _octets(self, random: np.random.Generator, day: date, today: DayDemand) -> np.ndarray:
         """(step, link, direction) bytes sent in each half hour."""
@@ -138,7 +144,9 @@ class LinkWriter:
         steps = np.repeat(background + token_utilization, STEPS_A_DAY // HOURS_A_DAY, axis=0)
         steps = steps * random.normal(1, 0.05, steps.shape)
         steps = np.clip(steps, LOWEST_UTILIZATION, HIGHEST_UTILIZATION)
-        return np.rint(steps * self.capacity_gbps[None, :, None] * OCTETS_PER_GBPS * STEP_SECONDS).astype(np.uint64)
+        return np.rint(
+            steps * self.capacity_gbps[None, :, None] * OCTETS_PER_GBPS * STEP_SECONDS
+        ).astype(np.uint64)
 
     def _utc_day(self, day: date, step: int) -> str:
         """UTC day of the instant just before the step begins."""
@@ -159,7 +167,14 @@ class LinkWriter:
         self.was_sampled = sampled.copy()
         self.was_reset = np.zeros_like(self.was_reset)
 
-    def _send(self, day: date, step: int, octets: np.ndarray, resets: set[int], random: np.random.Generator) -> None:
+    def _send(
+        self,
+        day: date,
+        step: int,
+        octets: np.ndarray,
+        resets: set[int],
+        random: np.random.Generator,
+    ) -> None:
         self.sent += octets
         self.sent_by_utc_day[self._utc_day(day, step + 1)] += int(octets.sum())
         self.counters = self.counters + octets
@@ -168,12 +183,23 @@ class LinkWriter:
             lost = (octets[link] - kept).tolist()
             self.counters[link] = kept
             self.was_reset[link] = True
-            self.resets.append({**self._event(day, step, link, None), "octets_lost_a_to_b": lost[0], "octets_lost_b_to_a": lost[1]})
+            self.resets.append(
+                {
+                    **self._event(day, step, link, None),
+                    "octets_lost_a_to_b": lost[0],
+                    "octets_lost_b_to_a": lost[1],
+                }
+            )
 
     def _event(self, day: date, step: int, link: int, direction: int | None) -> dict:
         at = start_of_business_day(day) + timedelta(seconds=step * STEP_SECONDS)
-        event = {"link_id": self.network.links[link].link_id, "step_started_at": at.strftime("%Y-%m-%dT%H:%M:%SZ")}
-        return event if direction is None else {**event, "direction": ("a_to_b", "b_to_a")[direction]}
+        event = {
+            "link_id": self.network.links[link].link_id,
+            "step_started_at": at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        return (
+            event if direction is None else {**event, "direction": ("a_to_b", "b_to_a")[direction]}
+        )
 
     def _frame(self, day: date, shown: np.ndarray, sampled: np.ndarray) -> pl.DataFrame:
         began = start_of_business_day(day)

@@ -49,7 +49,9 @@ class Pool:
 
     def in_service(self, day: date) -> bool:
         """Whether the pool is in service on the business day."""
-        return self.commissioned_date <= day and (self.retired_date is None or day < self.retired_date)
+        return self.commissioned_date <= day and (
+            self.retired_date is None or day < self.retired_date
+        )
 
     def node_id(self, node: int) -> str:
         """Name of the node, counted from 0."""
@@ -119,8 +121,13 @@ class Network:
             Model(row["model_id"], row["model_class"], int(row["latency_class_ms"]))
             for row in read_seed("models")
         ]
-        self.power_watts = {row["accelerator_id"]: float(row["power_watts"] or 0) for row in read_seed("accelerators")}
-        self.memory_gb = {row["accelerator_id"]: float(row["memory_gb"] or 0) for row in read_seed("accelerators")}
+        self.power_watts = {
+            row["accelerator_id"]: float(row["power_watts"] or 0)
+            for row in read_seed("accelerators")
+        }
+        self.memory_gb = {
+            row["accelerator_id"]: float(row["memory_gb"] or 0) for row in read_seed("accelerators")
+        }
         self.pools = [self._pool(plan) for plan in network_plan.POOLS]
         self.tenants = self._tenants()
 
@@ -161,7 +168,11 @@ class Network:
             )
             products, product_odds = zip(*calibration.PRODUCT_SHARES[segment], strict=True)
             # The largest customers pay; a trial is for those who have not bought yet.
-            product = products[random.choice(len(products), p=product_odds)] if rank >= 10 else products[0]
+            product = (
+                products[random.choice(len(products), p=product_odds)]
+                if rank >= 10
+                else products[0]
+            )
             tenants.append(
                 Tenant(
                     tenant_id=f"tenant-{numbers[rank]:04d}",

@@ -43,18 +43,32 @@ def outages_beginning(network: Network, day: date) -> list[Outage]:
         for _ in range(failures):
             node = int(random.integers(pool.node_count))
             start = began + timedelta(minutes=int(random.integers(24 * 60)))
-            hours = calibration.OUTAGE_MEDIAN_HOURS * np.exp(calibration.OUTAGE_SIGMA * random.standard_normal())
+            hours = calibration.OUTAGE_MEDIAN_HOURS * np.exp(
+                calibration.OUTAGE_SIGMA * random.standard_normal()
+            )
             end = start + min(timedelta(minutes=int(hours * 60)), LONGEST_OUTAGE)
             slot = int(random.integers(pool.accelerators_per_node))
             if pool.in_service(day):
                 outages.append(Outage(pool.pool_id, node, start, end, "down", slot))
         # Each serving pool of a hub has an eighth of its nodes serviced on its own weekday and week of the month.
         turn = (day.toordinal() // 7 + number) % 4 == 0 and day.weekday() == 1 + number % 3
-        if pool.purpose == "serving" and network.is_hub[pool.site] and turn and pool.in_service(day):
+        if (
+            pool.purpose == "serving"
+            and network.is_hub[pool.site]
+            and turn
+            and pool.in_service(day)
+        ):
             start = began + timedelta(hours=MAINTENANCE_START_HOUR)
             for node in range(0, pool.node_count, 8):
                 outages.append(
-                    Outage(pool.pool_id, node, start, start + timedelta(hours=MAINTENANCE_HOURS), "maintenance", 0)
+                    Outage(
+                        pool.pool_id,
+                        node,
+                        start,
+                        start + timedelta(hours=MAINTENANCE_HOURS),
+                        "maintenance",
+                        0,
+                    )
                 )
     for incident in network_plan.INCIDENTS:
         if network.day_before_end(incident.days_before) == day:
@@ -63,8 +77,12 @@ def outages_beginning(network: Network, day: date) -> list[Outage]:
                     start = began + timedelta(hours=incident.start_hour)
                     end = start + timedelta(hours=incident.hours)
                     for node in range(round(pool.node_count * incident.node_share)):
-                        outages.append(Outage(pool.pool_id, node, start, end, "down", 0, planted=True))
-    return sorted(outages, key=lambda outage: (outage.start, outage.pool_id, outage.node, outage.end))
+                        outages.append(
+                            Outage(pool.pool_id, node, start, end, "down", 0, planted=True)
+                        )
+    return sorted(
+        outages, key=lambda outage: (outage.start, outage.pool_id, outage.node, outage.end)
+    )
 
 
 def outages_during(network: Network, day: date) -> list[Outage]:

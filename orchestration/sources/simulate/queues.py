@@ -21,7 +21,9 @@ from orchestration.sources.simulate.randomness import ONCE, generator
 # How many jobs behind the head are looked at for backfill.
 BACKFILL_DEPTH = 40
 # Submissions by hour of the day (Shanghai), people at work: assumption.
-SUBMIT_SHAPE = np.array([2, 1, 1, 1, 1, 1, 2, 3, 6, 9, 10, 9, 6, 7, 10, 10, 9, 8, 6, 5, 5, 4, 4, 3], float)
+SUBMIT_SHAPE = np.array(
+    [2, 1, 1, 1, 1, 1, 2, 3, 6, 9, 10, 9, 6, 7, 10, 10, 9, 8, 6, 5, 5, 4, 4, 3], float
+)
 WEEKEND_LOAD = 0.75
 END_STATES = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY")
 END_STATE_SHARES = (0.72, 0.13, 0.09, 0.04, 0.02)
@@ -69,7 +71,9 @@ class PoolQueue:
 
     def advance(self, until: int, arrivals: list[Job], outages: list[tuple[int, int, int]]) -> None:
         """Runs the queue up to the instant. Outages are (start, end, node), in time order, like arrivals."""
-        events: list[tuple[int, int, int, object]] = [(job.eligible_at, 2, n, job) for n, job in enumerate(arrivals)]
+        events: list[tuple[int, int, int, object]] = [
+            (job.eligible_at, 2, n, job) for n, job in enumerate(arrivals)
+        ]
         events += [(start, 1, n, (end, node)) for n, (start, end, node) in enumerate(outages)]
         events += [(end, 0, node, None) for node, end in self.out.items() if end <= until]
         heapq.heapify(events)
@@ -96,13 +100,18 @@ class PoolQueue:
                     del self.out[node]
             self._start_what_fits(now)
 
-    def held_accelerators(self) -> int:
-        """Accelerators held by running jobs."""
-        return sum(mask.bit_count() for _, _, job in self.running if job.state == "RUNNING" for _, mask in job.held)
-
     def running_jobs(self) -> list[Job]:
         """Jobs that run now."""
         return [job for _, _, job in self.running if job.state == "RUNNING"]
+
+    def retire(self, now: int) -> None:
+        """The pool goes: what still runs or waits in it is cancelled."""
+        for job in self.running_jobs():
+            self._finish(job, now, "CANCELLED")
+        for job in self.waiting:
+            job.state, job.ended_at = "CANCELLED", now
+            self.ended.append(job)
+        self.waiting, self.running = [], []
 
     def _finish(self, job: Job, now: int, state: str) -> None:
         job.state, job.ended_at = state, now
@@ -123,7 +132,9 @@ class PoolQueue:
                 ))  # fmt: skip
         self.waiting = again + self.waiting
 
-    def _place(self, free: list[int], out: dict[int, int] | tuple, job: Job) -> list[tuple[int, int]] | None:
+    def _place(
+        self, free: list[int], out: dict[int, int], job: Job
+    ) -> list[tuple[int, int]] | None:
         """Nodes and accelerators for the job among the free ones, or None."""
         per_node = self.pool.accelerators_per_node
         if job.accelerator_count >= per_node:
@@ -167,7 +178,9 @@ class PoolQueue:
 
     def _backfill(self, now: int) -> None:
         """Starts jobs behind the head that end before the head could start."""
-        candidates = [job for job in self.waiting[1:BACKFILL_DEPTH] if self._place(self.free, self.out, job)]
+        candidates = [
+            job for job in self.waiting[1:BACKFILL_DEPTH] if self._place(self.free, self.out, job)
+        ]
         if not candidates:
             return
         head_starts = self._earliest_start(now, self.waiting[0])
@@ -185,7 +198,9 @@ class PoolQueue:
         """When the head fits if every running job takes its whole limit and every node comes back on time."""
         free = list(self.free)
         out = dict(self.out)
-        releases = [(job.started_at + job.limit_seconds, 0, job.held) for job in self.running_jobs()]
+        releases = [
+            (job.started_at + job.limit_seconds, 0, job.held) for job in self.running_jobs()
+        ]
         releases += [(end, 1, node) for node, end in out.items()]
         for at, kind, what in sorted(releases, key=lambda release: release[:2]):
             if kind == 0:
@@ -204,14 +219,18 @@ class Training:
     def __init__(self, network: Network, first_day: date):
         self.network = network
         self.queues = [PoolQueue(pool) for pool in network.pools if pool.purpose == "training"]
-        self._next_id = {pool.site_id: 100_001 for pool in network.pools if pool.purpose == "training"}
+        self._next_id = {
+            pool.site_id: 100_001 for pool in network.pools if pool.purpose == "training"
+        }
         self._payers = [
             tenant for tenant in network.tenants
             if tenant.is_registered and tenant.segment in ("ai_model_company", "internal", "enterprise")
         ][:60]  # fmt: skip
         shares = np.array([tenant.share**0.5 for tenant in self._payers])
         self._payer_shares = shares / shares.sum()
-        self._mean_work = {queue.pool.pool_id: self._mean_accelerator_hours(queue.pool) for queue in self.queues}
+        self._mean_work = {
+            queue.pool.pool_id: self._mean_accelerator_hours(queue.pool) for queue in self.queues
+        }
         for back in range(calibration.WARM_UP_DAYS, 0, -1):
             self.advance(first_day - timedelta(days=back))
 
@@ -220,27 +239,19 @@ class Training:
         began, ends = start_of_business_day(day), start_of_business_day(day + timedelta(days=1))
         outages: dict[str, list[tuple[int, int, int]]] = {}
         for outage in outages_beginning(self.network, day):
-            outages.setdefault(outage.pool_id, []).append((seconds(outage.start), seconds(outage.end), outage.node))
+            outages.setdefault(outage.pool_id, []).append(
+                (seconds(outage.start), seconds(outage.end), outage.node)
+            )
         for queue in self.queues:
             pool = queue.pool
             if pool.retired_date == day:
-                self._retire(queue, seconds(began))
+                queue.retire(seconds(began))
             arrivals = self._arrivals(pool, day) if pool.in_service(day) else []
             queue.advance(seconds(ends), arrivals, outages.get(pool.pool_id, []))
         ended = [job for queue in self.queues for job in queue.ended]
         for queue in self.queues:
             queue.ended = []
         return ended
-
-    @staticmethod
-    def _retire(queue: PoolQueue, now: int) -> None:
-        """What still runs or waits in a pool is cancelled when the pool goes."""
-        for job in queue.running_jobs():
-            queue._finish(job, now, "CANCELLED")
-        for job in queue.waiting:
-            job.state, job.ended_at = "CANCELLED", now
-            queue.ended.append(job)
-        queue.waiting, queue.running = [], []
 
     def _sizes(self, pool: Pool) -> tuple[np.ndarray, np.ndarray]:
         """Job sizes that fit the pool twice, and their shares."""
@@ -251,7 +262,9 @@ class Training:
 
     @staticmethod
     def _run_hours(random: np.random.Generator, sizes: np.ndarray) -> np.ndarray:
-        medians = np.where(sizes <= 8, calibration.SMALL_JOB_MEDIAN_HOURS, calibration.LARGE_JOB_MEDIAN_HOURS)
+        medians = np.where(
+            sizes <= 8, calibration.SMALL_JOB_MEDIAN_HOURS, calibration.LARGE_JOB_MEDIAN_HOURS
+        )
         hours = medians * np.exp(calibration.JOB_SIGMA * random.standard_normal(len(sizes)))
         return np.minimum(hours, calibration.LONGEST_JOB_HOURS)
 
@@ -267,14 +280,18 @@ class Training:
         random = generator(self.network.seed, day, f"jobs:{pool.pool_id}")
         weekly = (5 + 2 * WEEKEND_LOAD) / 7
         load = pool.training_load * (WEEKEND_LOAD if day.weekday() >= 5 else 1.0) / weekly
-        count = int(random.poisson(load * pool.accelerator_count * 24 / self._mean_work[pool.pool_id]))
+        count = int(
+            random.poisson(load * pool.accelerator_count * 24 / self._mean_work[pool.pool_id])
+        )
         began = seconds(start_of_business_day(day))
         hours = random.choice(24, size=count, p=SUBMIT_SHAPE / SUBMIT_SHAPE.sum())
         submits = np.sort(began + hours * 3600 + random.integers(0, 3600, count))
         sizes, shares = self._sizes(pool)
         drawn = random.choice(sizes, size=count, p=shares)
         runs = np.maximum((self._run_hours(random, drawn) * 3600).astype(np.int64), 30)
-        limits = np.maximum(runs * random.uniform(1.1, 3.0, count) // 1800 * 1800, 1800).astype(np.int64)
+        limits = np.maximum(runs * random.uniform(1.1, 3.0, count) // 1800 * 1800, 1800).astype(
+            np.int64
+        )
         limits = np.maximum(limits, runs)
         states = random.choice(len(END_STATES), size=count, p=END_STATE_SHARES)
         payers = random.choice(len(self._payers), size=count, p=self._payer_shares)

@@ -57,4 +57,8 @@ def write(network: Network, landing: Landing, delivered: date) -> dict[str, int]
     for table, rows in ((NODE_POOLS, pools), (PLANNED_DELIVERIES, planned), (TENANTS, tenants)):
         feed = Feed("reference", "reference_csv", table.name, "simulated-inventory")
         landing.deliver(feed, delivered, f"{table.name}.csv", _csv(table, rows), len(rows) + 1)
-    return {NODE_POOLS.name: len(pools), PLANNED_DELIVERIES.name: len(planned), TENANTS.name: len(tenants)}
+    return {
+        NODE_POOLS.name: len(pools),
+        PLANNED_DELIVERIES.name: len(planned),
+        TENANTS.name: len(tenants),
+    }

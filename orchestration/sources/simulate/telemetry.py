@@ -32,7 +32,10 @@ IDLE_POWER_RATIO, BUSY_POWER_RATIO = 0.17, 0.93
 RESETS_A_DAY = 3
 # Planted: (pool, first and last day before the end) whose exporter is silent, and the device stuck at zero.
 SILENT_POOLS = (("cn-sn-serving-ascend-910b", 25, 23), ("nx-zw-training-cambricon-mlu590", 8, 8))
-SILENT_DEVICES = (("gz-ga-training-ascend-910b", 3, 1, 30, 20), ("cn-js-serving-ascend-910b", 2, 5, 15, 9))
+SILENT_DEVICES = (
+    ("gz-ga-training-ascend-910b", 3, 1, 30, 20),
+    ("cn-js-serving-ascend-910b", 2, 5, 15, 9),
+)
 STUCK_DEVICE = ("gba-sg-serving-nvidia-h20", 4, 2, 16, 5)
 
 
@@ -56,10 +59,16 @@ class TelemetryWriter:
         self.character = np.clip(random.normal(1, 0.05, count), 0.85, 1.15)
         self.energy = random.uniform(1e9, 4e10, count)
         self.is_serving = np.array([each.purpose == "serving" for each in pools])[self.pool]
-        self.is_nvidia = np.array([each.accelerator_id.startswith("nvidia") for each in pools])[self.pool]
+        self.is_nvidia = np.array([each.accelerator_id.startswith("nvidia") for each in pools])[
+            self.pool
+        ]
         self.site = np.array([each.site for each in pools])[self.pool]
-        self.power_limit = np.array([network.power_watts[each.accelerator_id] or 400.0 for each in pools])[self.pool]
-        self.memory = np.array([network.memory_gb[each.accelerator_id] * 1e9 for each in pools])[self.pool]
+        self.power_limit = np.array(
+            [network.power_watts[each.accelerator_id] or 400.0 for each in pools]
+        )[self.pool]
+        self.memory = np.array([network.memory_gb[each.accelerator_id] * 1e9 for each in pools])[
+            self.pool
+        ]
         node_ids = [each.node_id(n) for each, n in zip((pools[p] for p in pool), node, strict=True)]
         self.labels = pl.DataFrame({
             "device_id": [f"{name}-{number:02d}" for name, number in zip(node_ids, slot, strict=True)],
@@ -68,7 +77,6 @@ class TelemetryWriter:
             "pool_id": [pools[p].pool_id for p in pool],
             "accelerator_id": [pools[p].accelerator_id for p in pool],
         })  # fmt: skip
-        # (first device of the pool, its nodes' accelerators) place a (node, slot) in the arrays.
         self._per_node = {each.pool_id: each.accelerators_per_node for each in pools}
         self.truth = TelemetryTruth(network)
 
@@ -88,12 +96,16 @@ class TelemetryWriter:
         states, xid = self._states(day)
         activity, job_ids = self._activity(day, today, jobs)
         # (sample, device): the hour of each sample is staggered by device.
-        hours = np.arange(count) % INTERVAL_HOURS + INTERVAL_HOURS * np.arange(SAMPLES_A_DAY)[:, None]
+        hours = (
+            np.arange(count) % INTERVAL_HOURS + INTERVAL_HOURS * np.arange(SAMPLES_A_DAY)[:, None]
+        )
         devices = np.broadcast_to(np.arange(count), hours.shape)
         state = states[devices, hours]
         active = np.where(state == UP, activity[devices, hours], 0)
         active = np.clip(active * random.normal(1, 0.04, hours.shape), 0, 1)
-        power = self.power_limit * (IDLE_POWER_RATIO + (BUSY_POWER_RATIO - IDLE_POWER_RATIO) * active)
+        power = self.power_limit * (
+            IDLE_POWER_RATIO + (BUSY_POWER_RATIO - IDLE_POWER_RATIO) * active
+        )
         power = np.where(state == DOWN, 0, power * random.normal(1, 0.02, hours.shape))
         energy = self._energy(random, day, power, state)
         stuck = self._stuck(day)
@@ -105,11 +117,14 @@ class TelemetryWriter:
         }  # fmt: skip
         in_service = np.array([pool.in_service(day) for pool in self.network.pools])[self.pool]
         spoken = (in_service & ~self._silent(day))[None, :] & np.ones(hours.shape, bool)
-        frame = self._frame(day, {name: value[spoken] for name, value in rows.items()}, self._job_names)
+        job_names = [job.job_id for job in jobs]
+        frame = self._frame(day, {name: value[spoken] for name, value in rows.items()}, job_names)
         self.truth.add(day, frame, in_service, spoken, self.pool)
         buffer = io.BytesIO()
         frame.write_parquet(buffer, compression="zstd", compression_level=1, statistics=False)
-        self.landing.deliver(FEED, day, f"telemetry-{day.isoformat()}.parquet", buffer.getvalue(), frame.height)
+        self.landing.deliver(
+            FEED, day, f"telemetry-{day.isoformat()}.parquet", buffer.getvalue(), frame.height
+        )
 
     def _states(self, day: date) -> tuple[np.ndarray, np.ndarray]:
         """(device, hour) state and XID code."""
@@ -126,29 +141,38 @@ class TelemetryWriter:
                 xid[first + outage.slot, hours] = XID_OFF_THE_BUS
         return states, xid
 
-    def _activity(self, day: date, today: DayDemand, jobs: list[Job]) -> tuple[np.ndarray, np.ndarray]:
-        """(device, hour) share of time at work, and number of the job held there (-1: none)."""
+    def _activity(
+        self, day: date, today: DayDemand, jobs: list[Job]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(device, hour) share of time at work, and number of the job held there in the list (-1: none)."""
         activity = np.zeros((len(self.pool), HOURS_A_DAY))
         job_ids = np.full((len(self.pool), HOURS_A_DAY), -1, np.int32)
         served = today.served_ratio[:, self.site].T * self.character[:, None]
         activity[self.is_serving] = served[self.is_serving]
         began = seconds(start_of_business_day(day))
-        self._job_names = [job.job_id for job in jobs]
         for number, job in enumerate(jobs):
             if job.started_at is None:
                 continue
             first = max(0, -((began - job.started_at) // 3600))
-            last = HOURS_A_DAY if job.ended_at is None else min(HOURS_A_DAY, -((began - job.ended_at) // 3600))
+            last = (
+                HOURS_A_DAY
+                if job.ended_at is None
+                else min(HOURS_A_DAY, -((began - job.ended_at) // 3600))
+            )
             if first >= last:
                 continue
             for node, mask in job.held:
                 base = self.device(job.pool.pool_id, node, 0)
-                held = [base + bit for bit in range(job.pool.accelerators_per_node) if mask >> bit & 1]
+                held = [
+                    base + bit for bit in range(job.pool.accelerators_per_node) if mask >> bit & 1
+                ]
                 activity[held, first:last] = job.activity
                 job_ids[held, first:last] = number
         return activity, job_ids
 
-    def _energy(self, random: np.random.Generator, day: date, power: np.ndarray, state: np.ndarray) -> np.ndarray:
+    def _energy(
+        self, random: np.random.Generator, day: date, power: np.ndarray, state: np.ndarray
+    ) -> np.ndarray:
         """Counter readings; a driver that loads anew begins at zero (planted, and after an outage)."""
         reset = np.zeros(power.shape, bool)
         for _ in range(RESETS_A_DAY):
@@ -191,7 +215,10 @@ class TelemetryWriter:
         shown, temperature = rows["shown"], 34 + 44 * rows["active"] + 4 * noise
         names = pl.Series(job_names, dtype=pl.String)
         began = start_of_business_day(day)
-        instants = pl.Series([began + timedelta(hours=hour) for hour in range(HOURS_A_DAY)], dtype=pl.Datetime("us", "UTC"))
+        instants = pl.Series(
+            [began + timedelta(hours=hour) for hour in range(HOURS_A_DAY)],
+            dtype=pl.Datetime("us", "UTC"),
+        )
 
         def where(condition: np.ndarray, values: np.ndarray, digits: int) -> pl.Series:
             return pl.Series(np.where(condition, np.round(values, digits), np.nan)).fill_nan(None)
@@ -209,7 +236,9 @@ class TelemetryWriter:
             gpu_utilization_ratio=where(up & nvidia, np.minimum(shown * 1.08, 1), 4),
             engine_active_ratio=where(up & nvidia, shown, 4),
             sm_active_ratio=where(up, shown * np.where(nvidia, 0.94, 1), 4),
-            memory_used_bytes=where(up, self.memory[device] * np.where(shown > 0.02, 0.72 + 0.2 * noise, 0.02), 0),
+            memory_used_bytes=where(
+                up, self.memory[device] * np.where(shown > 0.02, 0.72 + 0.2 * noise, 0.02), 0
+            ),
             memory_total_bytes=where(up, self.memory[device], 0),
             power_watts=where(up, rows["power"], 1),
             energy_joules=where(up, rows["energy"], 0),
@@ -237,13 +266,23 @@ class TelemetryTruth:
         self.installed: list[dict] = []
         self.devices: set[str] = set()
 
-    def add(self, day: date, frame: pl.DataFrame, in_service: np.ndarray, spoken: np.ndarray, pool: np.ndarray) -> None:
+    def add(
+        self,
+        day: date,
+        frame: pl.DataFrame,
+        in_service: np.ndarray,
+        spoken: np.ndarray,
+        pool: np.ndarray,
+    ) -> None:
         """Counts one business day's file."""
         self.samples_by_day[day.isoformat()] = frame.height
         self.missing_samples += int(in_service.sum()) * SAMPLES_A_DAY - int(spoken.sum())
         self.devices |= set(frame["device_id"].unique())
         for state, site, accelerator, count in (
-            frame.group_by("device_state", "site_id", "accelerator_id").len().sort(pl.all()).iter_rows()
+            frame.group_by("device_state", "site_id", "accelerator_id")
+            .len()
+            .sort(pl.all())
+            .iter_rows()
         ):
             self.samples[state] += count
             self.device_hours_by_state[f"{site}/{accelerator}"][state] += count * INTERVAL_HOURS

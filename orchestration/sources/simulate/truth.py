@@ -86,7 +86,9 @@ class UsageTruth:
         for number in range(3):
             of_status = status == number
             np.add.at(self._sums, (half[of_status], stream[of_status], number), 1)
-            np.add.at(self._sums, (half[of_status], stream[of_status], 3 + number), requests[of_status])
+            np.add.at(
+                self._sums, (half[of_status], stream[of_status], 3 + number), requests[of_status]
+            )
         ok = status == 0
         for number, name in enumerate(TOKEN_MEASURES):
             np.add.at(self._sums, (half[ok], stream[ok], 6 + number), values[name][counted][ok])
@@ -128,9 +130,13 @@ class UsageTruth:
         sums = sums.reshape(sites, len(network.models), len(MEASURES))
         column = MEASURES.index
         served = (
-            sums[:, :, column("input_tokens")] * into.T + sums[:, :, column("output_tokens")] * out.T
+            sums[:, :, column("input_tokens")] * into.T
+            + sums[:, :, column("output_tokens")] * out.T
         ) / SECONDS_AN_HOUR
-        ok, throttled = sums[:, :, column("request_count")], sums[:, :, column("throttled_request_count")]
+        ok, throttled = (
+            sums[:, :, column("request_count")],
+            sums[:, :, column("throttled_request_count")],
+        )
         trend = demand.trend_accelerators(day) * 24
         for site, site_id in enumerate(network.site_ids):
             self._served_accelerator_hours.append({
@@ -165,7 +171,10 @@ class UsageTruth:
             "held_back_records": self.held_back_records,
             "resent_files": self.resent_files,
             **{
-                group: {key: {name: counts[name] for name in MEASURES} for key, counts in sorted(keys.items())}
+                group: {
+                    key: {name: counts[name] for name in MEASURES}
+                    for key, counts in sorted(keys.items())
+                }
                 for group, keys in self._groups.items()
                 if keys
             },
@@ -179,7 +188,9 @@ def iso_week(day: date) -> str:
     return f"{year}-W{week:02d}"
 
 
-def planted_sites(demand: Demand, busy_hour_factors: np.ndarray, planted: dict[str, str], first_day: date) -> list[dict]:
+def planted_sites(
+    demand: Demand, busy_hour_factors: np.ndarray, planted: dict[str, str], first_day: date
+) -> list[dict]:
     """By site: the weekly trend of serving demand and the week in which it exceeds usable supply.
 
     ``busy_hour_factors``: by site, the 95th percentile of a week's hours over its mean, bursts included.
@@ -202,7 +213,12 @@ def planted_sites(demand: Demand, busy_hour_factors: np.ndarray, planted: dict[s
 
         def crossing(factor: float, site: int = site, usable: float = usable) -> str | None:
             return next(
-                (week for week, asked, have in weeks if week >= now and asked[site] * factor > usable * have[site]), None
+                (
+                    week
+                    for week, asked, have in weeks
+                    if week >= now and asked[site] * factor > usable * have[site]
+                ),
+                None,
             )
 
         rows.append({

@@ -60,7 +60,9 @@ def broken(line: str, kind: str) -> str:
         case "above_bigint":
             return json.dumps({**record, "input_tokens": 2**63}, separators=(",", ":"))
         case "bad_timestamp":
-            return json.dumps({**record, "occurred_at": "2026-13-45T99:00:00.000000Z"}, separators=(",", ":"))
+            return json.dumps(
+                {**record, "occurred_at": "2026-13-45T99:00:00.000000Z"}, separators=(",", ":")
+            )
         case "unknown_status":
             return json.dumps({**record, "status": "okay"}, separators=(",", ":"))
         case "duplicate_key":
@@ -72,7 +74,9 @@ def broken(line: str, kind: str) -> str:
                 '"tenant-"', f'"tenant-{NOT_UTF8_MARK}"'
             )
         case "future_timestamp":
-            return json.dumps({**record, "occurred_at": "2031-01-01T00:00:00.000000Z"}, separators=(",", ":"))
+            return json.dumps(
+                {**record, "occurred_at": "2031-01-01T00:00:00.000000Z"}, separators=(",", ":")
+            )
     raise ValueError(f"no way to break a line is called {kind!r}")
 
 
@@ -88,7 +92,9 @@ def uuids(random: np.random.Generator, count: int) -> pl.Series:
         text[:, column : column + width] = HEX[octets[:, first:last]].reshape(count, width)
         column += width + 1
     offsets = np.arange(0, 36 * (count + 1), 36, dtype=np.int64)
-    return pl.Series(pa.LargeStringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(text.tobytes())))
+    return pl.Series(
+        pa.LargeStringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(text.tobytes()))
+    )
 
 
 class UsageWriter:
@@ -135,13 +141,18 @@ class UsageWriter:
         first_of_day: tuple[str, bytes, int] | None = None
         self._repeat_same_name(day)
         for hour in range(0, HOURS_A_DAY, block_hours):
-            bounds = self._records_before(cumulative, hour), self._records_before(cumulative, hour + block_hours)
+            bounds = (
+                self._records_before(cumulative, hour),
+                self._records_before(cumulative, hour + block_hours),
+            )
             parts = max(1, -(-(bounds[1] - bounds[0]) // LARGEST_PART))
             edges = np.linspace(*bounds, parts + 1).astype(np.int64)
             for part in range(parts):
                 suffix = f"-part{part + 1:02d}" if parts > 1 else ""
                 name = f"token-usage-{day.isoformat()}-{hour:02d}{suffix}.jsonl.gz"
-                content, lines = self._part(day, random, today, weights, cumulative, edges[part], edges[part + 1], faults)
+                content, lines = self._part(
+                    day, random, today, weights, cumulative, edges[part], edges[part + 1], faults
+                )
                 self.landing.deliver(FEED, day, name, content, lines)
                 first_of_day = first_of_day or (name, content, lines)
         self._deliver_late(day)
@@ -171,7 +182,9 @@ class UsageWriter:
         throttled_share = requests[:, THROTTLED].sum() / requests.sum()
         if throttled_share > 0:
             # Never more records than cells that throttle, and few when little is throttled.
-            wanted = self.events_per_day * min(calibration.THROTTLED_RECORD_SHARE, 4 * throttled_share)
+            wanted = self.events_per_day * min(
+                calibration.THROTTLED_RECORD_SHARE, 4 * throttled_share
+            )
             records[THROTTLED] = min(wanted, np.count_nonzero(odds[:, THROTTLED]))
         records[OK] = self.events_per_day - records[THROTTLED] - records[FAILED]
         expected = odds * (records / np.maximum(by_status, 1e-30))[None, :, None]
@@ -213,11 +226,18 @@ class UsageWriter:
         first, last = calibration.LATE_DAYS
         doubled, overlapping, conflicting = (
             np.setdiff1d(chosen(share), late)
-            for share in (calibration.DUPLICATE_SHARE, calibration.OVERLAP_SHARE, calibration.CONFLICT_SHARE)
+            for share in (
+                calibration.DUPLICATE_SHARE,
+                calibration.OVERLAP_SHARE,
+                calibration.CONFLICT_SHARE,
+            )
         )
         return {
             "late": late,
-            "delays": first + np.floor((last - first + 1) * random.random(len(late)) ** LATE_POWER).astype(np.int64),
+            "delays": first
+            + np.floor((last - first + 1) * random.random(len(late)) ** LATE_POWER).astype(
+                np.int64
+            ),
             "doubled": doubled,
             "overlapping": np.setdiff1d(overlapping, doubled),
             "conflicting": np.setdiff1d(conflicting, np.union1d(doubled, overlapping)),
@@ -254,7 +274,9 @@ class UsageWriter:
         self.truth.conflict_lines += self._carried_conflicts
         self._carry(lines, first, last, faults)
         order = np.argsort(np.concatenate([np.flatnonzero(kept), positions]), kind="stable")
-        text = pl.concat([lines.filter(pl.Series(kept)), pl.Series(extra, dtype=pl.String)]).gather(order)
+        text = pl.concat([lines.filter(pl.Series(kept)), pl.Series(extra, dtype=pl.String)]).gather(
+            order
+        )
         text = pl.concat([pl.Series(carried, dtype=pl.String), text])
         content = text.str.join("\n").item().encode() + b"\n"
         return content.replace(NOT_UTF8_MARK.encode(), NOT_UTF8), len(text)
@@ -265,14 +287,20 @@ class UsageWriter:
     ) -> dict[str, np.ndarray]:  # fmt: skip
         """Whole numbers of each record; what a throttled or failed request has not got is -1."""
         demand, count = self.demand, len(stream)
-        requests = np.maximum(np.rint(weights * lognormal_around_one(random, calibration.RECORD_SIGMA, count)), 1)
+        requests = np.maximum(
+            np.rint(weights * lognormal_around_one(random, calibration.RECORD_SIGMA, count)), 1
+        )
         lengths = lognormal_around_one(random, calibration.LENGTH_SIGMA, (2, count))
         total_input = np.rint(requests * demand.input_length[stream] * lengths[0])
-        cached = np.rint(total_input * demand.cached_share[stream] * random.uniform(0.94, 1.06, count))
+        cached = np.rint(
+            total_input * demand.cached_share[stream] * random.uniform(0.94, 1.06, count)
+        )
         output = np.maximum(np.rint(requests * demand.output_length[stream] * lengths[1]), 1)
         reasoning = np.rint(output * demand.reasoning_share[stream])
         busy = today.served_ratio[hour, demand.serving[stream]]
-        first_token = (120_000 + 40 * demand.input_length[stream] * (1 - demand.cached_share[stream])) * (1 + 2 * busy**4)
+        first_token = (
+            120_000 + 40 * demand.input_length[stream] * (1 - demand.cached_share[stream])
+        ) * (1 + 2 * busy**4)
         first_token *= lognormal_around_one(random, 0.2, count)
         duration = first_token + demand.output_length[stream] * 30_000 * (1 + busy**4)
         ok = status == OK
@@ -283,7 +311,9 @@ class UsageWriter:
             "output_tokens": np.where(ok, output, -1),
             "reasoning_tokens": np.where(ok, reasoning, -1),
             "time_to_first_token_us": np.where(ok, first_token, -1),
-            "duration_us": np.where(status == THROTTLED, -1, np.where(ok, duration, first_token / 2)),
+            "duration_us": np.where(
+                status == THROTTLED, -1, np.where(ok, duration, first_token / 2)
+            ),
         }
         return {name: np.rint(value).astype(np.int64) for name, value in whole.items()}
 
@@ -332,18 +362,25 @@ class UsageWriter:
         extra = lines.gather(doubled).to_list()
         extra += [self._in_conflict(line) for line in lines.gather(conflicting).to_list()]
         after = np.concatenate([doubled, conflicting])
-        positions = after + 0.5 + random.integers(0, count, len(after)) % np.maximum(count - after, 1)
+        positions = (
+            after + 0.5 + random.integers(0, count, len(after)) % np.maximum(count - after, 1)
+        )
         for number, line in zip(spoiled, lines.gather(spoiled).to_list(), strict=True):
             turn = int(np.searchsorted(faults["broken"], number + first))
             kind = BROKEN_KINDS[(turn + day.toordinal()) % len(BROKEN_KINDS)]
-            fresh = json.dumps({**json.loads(line), "event_id": f"broken-{day.isoformat()}-{number + first}"}, separators=(",", ":"))
+            fresh = json.dumps(
+                {**json.loads(line), "event_id": f"broken-{day.isoformat()}-{number + first}"},
+                separators=(",", ":"),
+            )
             extra.append(broken(fresh, kind))
             self.truth.broken_lines[kind] += 1
         self.truth.duplicate_lines += len(doubled)
         self.truth.conflict_lines += len(conflicting)
         return extra, np.concatenate([positions, spoiled + 0.5])
 
-    def _carry(self, lines: pl.Series, first: int, last: int, faults: dict[str, np.ndarray]) -> None:
+    def _carry(
+        self, lines: pl.Series, first: int, last: int, faults: dict[str, np.ndarray]
+    ) -> None:
         """Keeps what the next file repeats: equal lines, and equal ids with other content."""
         overlapping = self._within(faults["overlapping"], first, last)
         conflicting = self._within(faults["conflicting"], first, last)[1::2]
@@ -355,11 +392,15 @@ class UsageWriter:
     def _in_conflict(line: str) -> str:
         """The same event id with other content."""
         record = json.loads(line)
-        return json.dumps({**record, "request_count": record["request_count"] + 1}, separators=(",", ":"))
+        return json.dumps(
+            {**record, "request_count": record["request_count"] + 1}, separators=(",", ":")
+        )
 
     # Deliveries out of turn
 
-    def _spool_late(self, day: date, lines: pl.Series, late: np.ndarray, delays: np.ndarray) -> np.ndarray:
+    def _spool_late(
+        self, day: date, lines: pl.Series, late: np.ndarray, delays: np.ndarray
+    ) -> np.ndarray:
         """Puts late lines aside until their delivery day; those due after the last day are held back."""
         held_back, by_day = [], defaultdict(list)
         for number, delay, line in zip(late, delays, lines.gather(late).to_list(), strict=True):
@@ -380,7 +421,13 @@ class UsageWriter:
         path = self._spool / f"{day.isoformat()}.jsonl"
         if path.exists():
             content = path.read_bytes()
-            self.landing.deliver(FEED, day, f"token-usage-late-{day.isoformat()}.jsonl.gz", content, content.count(b"\n"))
+            self.landing.deliver(
+                FEED,
+                day,
+                f"token-usage-late-{day.isoformat()}.jsonl.gz",
+                content,
+                content.count(b"\n"),
+            )
             path.unlink()
 
     def _resend_renamed(self, day: date, first_of_day: tuple[str, bytes, int] | None) -> None:
@@ -392,7 +439,9 @@ class UsageWriter:
         if turn == 0:
             again = name.replace("token-usage-", "token-usage-resent-")
             self.landing.deliver(FEED, day, again, content, lines, level=0)
-            self.truth.resent_files.append({"delivered_date": day.isoformat(), "name": again, "of": name, "lines": lines})
+            self.truth.resent_files.append(
+                {"delivered_date": day.isoformat(), "name": again, "of": name, "lines": lines}
+            )
         else:
             self._resend = first_of_day
 
@@ -400,7 +449,9 @@ class UsageWriter:
         if self._resend:
             name, content, lines = self._resend
             self.landing.deliver(FEED, day, name, content, lines)
-            self.truth.resent_files.append({"delivered_date": day.isoformat(), "name": name, "of": name, "lines": lines})
+            self.truth.resent_files.append(
+                {"delivered_date": day.isoformat(), "name": name, "of": name, "lines": lines}
+            )
             self._resend = None
 
 

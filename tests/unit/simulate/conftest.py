@@ -20,5 +20,7 @@ TINY_END = date(2026, 11, 19)
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """Landing files and truth of a few days with a few hundred events each."""
     home = Home(tmp_path_factory.mktemp("tiny"))
-    truth = simulate(home, days=TINY_DAYS, seed=11, events_per_day=TINY_EVENTS_PER_DAY, end_date=TINY_END)
+    truth = simulate(
+        home, days=TINY_DAYS, seed=11, events_per_day=TINY_EVENTS_PER_DAY, end_date=TINY_END
+    )
     return SimpleNamespace(home=home, truth=truth.content, path=truth.path)

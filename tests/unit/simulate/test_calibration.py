@@ -26,12 +26,16 @@ def demands() -> list[Demand]:
 
 def fortnight(demand: Demand) -> np.ndarray:
     """(hour, stream) requests of the last fourteen days."""
-    return np.concatenate([demand.on(END - timedelta(days=back)).requests for back in range(13, -1, -1)])
+    return np.concatenate(
+        [demand.on(END - timedelta(days=back)).requests for back in range(13, -1, -1)]
+    )
 
 
 def of_class(demand: Demand, model_class: str) -> np.ndarray:
     """Which streams ask a model of the class."""
-    return np.array([demand.network.models[number].model_class == model_class for number in demand.model])
+    return np.array(
+        [demand.network.models[number].model_class == model_class for number in demand.model]
+    )
 
 
 def test_the_peak_hour_stands_over_the_mean_as_measured(demands):
@@ -71,7 +75,9 @@ def test_token_mixes_by_class_are_the_measured_ones(demands):
     demand = demands[0]
     ratios = demand.input_length / demand.output_length
     for model_class, ratio in (("large", 5.9), ("mid", 6.04), ("small", 8.04), ("reasoning", 0.83)):
-        assert ratios[~demand.is_agent & of_class(demand, model_class)] == pytest.approx(ratio, rel=0.01)
+        assert ratios[~demand.is_agent & of_class(demand, model_class)] == pytest.approx(
+            ratio, rel=0.01
+        )
     assert ratios[demand.is_agent] == pytest.approx(0.987 / 0.013)
 
 
@@ -79,12 +85,18 @@ def test_a_day_is_about_a_trillion_tokens_on_a_fleet_half_in_use(demands):
     """Tokens and accelerators must fit together, or every unit cost built on them is nonsense."""
     daily_tokens = []
     for demand in demands:
-        daily_tokens.append((demand.daily_requests * (demand.input_length + demand.output_length)).sum())
+        daily_tokens.append(
+            (demand.daily_requests * (demand.input_length + demand.output_length)).sum()
+        )
         pools = [pool for pool in demand.network.pools if pool.in_service(END)]
         installed = sum(pool.accelerator_count for pool in pools)
         assert 3_800 <= installed <= 4_200
         busy = demand.trend_accelerators(END).sum()
-        busy += sum(pool.training_load * pool.accelerator_count for pool in pools if pool.purpose == "training")
+        busy += sum(
+            pool.training_load * pool.accelerator_count
+            for pool in pools
+            if pool.purpose == "training"
+        )
         assert 0.5 < busy / installed < 0.62
     assert 0.7e12 < np.mean(daily_tokens) < 1.5e12
     assert all(0.5e12 < tokens < 2.5e12 for tokens in daily_tokens)
@@ -105,11 +117,16 @@ def test_the_network_has_the_breadth_it_must_have(demands):
 def test_days_off_are_quieter_and_make_up_workdays_are_not(demands):
     """National Day (1 to 7 October) and its make-up Saturday move demand; a forecast must see both."""
     demand = demands[0]
-    workday, holiday = demand.calendar_factors(date(2026, 9, 30)), demand.calendar_factors(date(2026, 10, 1))
+    workday, holiday = (
+        demand.calendar_factors(date(2026, 9, 30)),
+        demand.calendar_factors(date(2026, 10, 1)),
+    )
     assert (holiday < workday).all()
     assert (demand.calendar_factors(date(2026, 10, 10)) == workday).all()
     assert (demand.calendar_factors(date(2026, 10, 17)) == holiday).all()
-    week = np.mean([demand.calendar_factors(date(2026, 10, 19) + timedelta(days=n)) for n in range(7)], axis=0)
+    week = np.mean(
+        [demand.calendar_factors(date(2026, 10, 19) + timedelta(days=n)) for n in range(7)], axis=0
+    )
     assert week == pytest.approx(1)
 
 
@@ -141,9 +158,15 @@ def test_at_least_three_sites_fill_up_within_thirteen_weeks(demands):
     for demand in demands:
         rows = planted_sites(demand, busy_hour_factors(demand), kinds, END - timedelta(days=55))
         crossing = {row["site_id"]: row["busy_hour_crossing_week"] for row in rows}
-        soon = [site for site in network_plan.PLANTED_HOTSPOTS if crossing[site] and crossing[site] <= HORIZON_WEEK]
+        soon = [
+            site
+            for site in network_plan.PLANTED_HOTSPOTS
+            if crossing[site] and crossing[site] <= HORIZON_WEEK
+        ]
         assert len(soon) >= 3
-        assert not any(crossing[site] for site in network_plan.PLANTED_FLAT + network_plan.PLANTED_IDLE)
+        assert not any(
+            crossing[site] for site in network_plan.PLANTED_FLAT + network_plan.PLANTED_IDLE
+        )
 
 
 def test_throttling_stays_where_capacity_is_short(demands):

@@ -41,7 +41,11 @@ def run(folder: Path, days: int, events_per_day: int, **environment: str) -> int
 
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file below the folder."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def test_time_zone_hash_seed_and_threads_change_nothing(tmp_path):
@@ -70,7 +74,9 @@ def test_another_seed_gives_other_events(tmp_path):
 def usage_of_last_day(folder: Path) -> dict[str, bytes]:
     """Lines of the last day's own files by event id; the lines that overlap with the day before left out."""
     found: dict[str, bytes] = {}
-    for path in sorted((folder / "landing" / "token_usage" / END.isoformat()).glob("token-usage-2026*.gz")):
+    for path in sorted(
+        (folder / "landing" / "token_usage" / END.isoformat()).glob("token-usage-2026*.gz")
+    ):
         for line in gzip.decompress(path.read_bytes()).splitlines():
             try:
                 record = json.loads(line)
@@ -103,7 +109,14 @@ def test_memory_does_not_grow_with_events_beyond_a_part(tmp_path):
 def test_progress_is_told_day_by_day(tmp_path):
     """Someone who waits must see that something moves."""
     told = []
-    simulate(Home(tmp_path), days=2, seed=3, events_per_day=100, end_date=END, progress=lambda *done: told.append(done))
+    simulate(
+        Home(tmp_path),
+        days=2,
+        seed=3,
+        events_per_day=100,
+        end_date=END,
+        progress=lambda *done: told.append(done),
+    )
     assert told == [(1, 2), (2, 2)]
 
 

@@ -32,7 +32,12 @@ def test_a_job_behind_the_head_starts_early_only_when_it_delays_nobody():
     a, b = job("a", 8, 0, 100, 100), job("b", 16, 1, 10, 10)
     c, d = job("c", 8, 2, 50, 50), job("d", 8, 3, 20, 200)
     PoolQueue(pool()).advance(1_000, [a, b, c, d], [])
-    assert [(each.started_at, each.ended_at) for each in (a, b, c, d)] == [(0, 100), (100, 110), (2, 52), (110, 130)]
+    assert [(each.started_at, each.ended_at) for each in (a, b, c, d)] == [
+        (0, 100),
+        (100, 110),
+        (2, 52),
+        (110, 130),
+    ]
 
 
 def test_small_jobs_share_a_node_and_leave_whole_nodes_free():
@@ -51,7 +56,12 @@ def test_a_job_on_a_failed_node_ends_there_and_comes_back_as_a_restart():
     again = queue.ended[-1]
     assert (first.state, first.started_at, first.ended_at) == ("NODE_FAIL", 0, 40)
     assert (again.job_id, again.restart_count, again.submitted_at) == ("a", 1, 0)
-    assert (again.state, again.eligible_at, again.started_at, again.ended_at) == ("COMPLETED", 40, 70, 170)
+    assert (again.state, again.eligible_at, again.started_at, again.ended_at) == (
+        "COMPLETED",
+        40,
+        70,
+        170,
+    )
 
 
 def test_a_node_that_is_out_takes_no_job():
@@ -70,14 +80,19 @@ def test_a_node_that_fails_again_while_out_stays_out_for_the_longer_time():
 
 def ends_when_cut(cuts: list[int]) -> list[tuple]:
     """Starts and ends of sixty jobs and two outages, advanced up to each instant in turn."""
-    jobs = [job(str(n), (1, 2, 8, 16, 4)[n % 5], 7 * n, 30 + 11 * (n % 7), 60 + 11 * (n % 7)) for n in range(60)]
+    jobs = [
+        job(str(n), (1, 2, 8, 16, 4)[n % 5], 7 * n, 30 + 11 * (n % 7), 60 + 11 * (n % 7))
+        for n in range(60)
+    ]
     outages = [(100, 180, 1), (400, 430, 0)]
     queue, done, before = PoolQueue(pool()), [], -1
     for cut in cuts:
         arrivals = [each for each in jobs if before < each.eligible_at <= cut]
         queue.advance(cut, arrivals, [each for each in outages if before < each[0] <= cut])
         done, queue.ended, before = done + queue.ended, [], cut
-    return sorted((each.job_id, each.restart_count, each.started_at, each.ended_at) for each in done)
+    return sorted(
+        (each.job_id, each.restart_count, each.started_at, each.ended_at) for each in done
+    )
 
 
 def test_time_in_pieces_gives_what_time_at_once_gives():
@@ -89,7 +104,9 @@ def test_time_in_pieces_gives_what_time_at_once_gives():
 def attempts() -> list[Job]:
     """All attempts of three weeks, with what is still open at the end."""
     training = Training(Network(5, END), END - timedelta(days=20))
-    ended = [each for back in range(20, -1, -1) for each in training.advance(END - timedelta(days=back))]
+    ended = [
+        each for back in range(20, -1, -1) for each in training.advance(END - timedelta(days=back))
+    ]
     return ended + training.open_jobs()
 
 

@@ -12,7 +12,9 @@ from orchestration.sources.simulate.network import SEEDS, read_seed
 from orchestration.sources.simulate.usage import BROKEN_KINDS, broken
 
 CONFIDENCES = {"high", "medium", "low", "assumption"}
-each_reference_table = pytest.mark.parametrize("table", REFERENCE_TABLES, ids=lambda table: table.name)
+each_reference_table = pytest.mark.parametrize(
+    "table", REFERENCE_TABLES, ids=lambda table: table.name
+)
 
 
 @each_reference_table
@@ -49,7 +51,9 @@ def test_links_sites_and_throughput_name_things_that_exist():
     assert {row["nearest_hub_site_id"] for row in read_seed("sites")} - {""} <= sites
     assert all({row["a_site_id"], row["b_site_id"]} <= sites for row in read_seed("links"))
     assert {row["accelerator_id"] for row in read_seed("throughput")} <= accelerators
-    assert {row["model_class"] for row in read_seed("models")} <= set(TABLES["models"].column("model_class").allowed)
+    assert {row["model_class"] for row in read_seed("models")} <= set(
+        TABLES["models"].column("model_class").allowed
+    )
 
 
 def test_the_seeds_are_as_broad_as_promised():

@@ -17,14 +17,22 @@ from orchestration.sources.simulate.usage import BROKEN_KINDS
 
 TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
 WHOLE = ("window_seconds", "request_count", *TOKENS, "time_to_first_token_us", "duration_us")
-REQUESTS = {"ok": "request_count", "throttled": "throttled_request_count", "failed": "failed_request_count"}
+REQUESTS = {
+    "ok": "request_count",
+    "throttled": "throttled_request_count",
+    "failed": "failed_request_count",
+}
 SURPLUS = ("duplicate_lines", "overlap_lines", "conflict_lines")
 OCTETS = {"octets_a_to_b": pl.UInt64, "octets_b_to_a": pl.UInt64}
 
 
 def files(tiny, feed: str) -> list[Path]:
     """Data files of a feed in the order in which they count: by delivery day, then name."""
-    found = [path for path in (tiny.home.landing / feed).rglob("*") if path.is_file() and "manifest" not in path.name]
+    found = [
+        path
+        for path in (tiny.home.landing / feed).rglob("*")
+        if path.is_file() and "manifest" not in path.name
+    ]
     return sorted(found, key=lambda path: (path.parent.name, path.name))
 
 
@@ -35,13 +43,17 @@ def content(path: Path) -> bytes:
 
 def samples(tiny) -> pl.DataFrame:
     """All samples of devices."""
-    return pl.concat([pl.read_parquet(path) for path in files(tiny, "telemetry") if path.suffix == ".parquet"])
+    return pl.concat(
+        [pl.read_parquet(path) for path in files(tiny, "telemetry") if path.suffix == ".parquet"]
+    )
 
 
 def counters(tiny) -> pl.DataFrame:
     """All samples of links, by link and time."""
     paths = [path for path in files(tiny, "telemetry") if path.suffix == ".gz"]
-    return pl.concat([pl.read_csv(path, schema_overrides=OCTETS) for path in paths]).sort("link_id", "sampled_at")
+    return pl.concat([pl.read_csv(path, schema_overrides=OCTETS) for path in paths]).sort(
+        "link_id", "sampled_at"
+    )
 
 
 def unique_keys(pairs: list[tuple[str, object]]) -> dict:
@@ -70,7 +82,9 @@ def strict(line: bytes, now: datetime) -> dict | str:
         if value is not None and value >= 2**63:
             return "above_bigint"
     try:
-        occurred_at = datetime.strptime(record["occurred_at"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+        occurred_at = datetime.strptime(record["occurred_at"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(
+            tzinfo=UTC
+        )
     except ValueError:
         return "bad_timestamp"
     if occurred_at > now:
@@ -134,11 +148,15 @@ def test_token_totals_are_what_the_files_hold(tiny):
     first, surplus, broken = read_usage(tiny)
     truth = tiny.truth["token_usage"]
     assert same(truth["total"], totals(list(first.values())))
-    assert {name: surplus[name] for name in SURPLUS} == {name: truth["lines"][name] for name in SURPLUS}
+    assert {name: surplus[name] for name in SURPLUS} == {
+        name: truth["lines"][name] for name in SURPLUS
+    }
     assert all(surplus[name] for name in SURPLUS)
     assert {kind: broken[kind] for kind in BROKEN_KINDS} == truth["lines"]["broken_lines"]
     parameters = tiny.truth["parameters"]
-    assert len(first) + truth["held_back_records"] == parameters["days"] * parameters["events_per_day"]
+    assert (
+        len(first) + truth["held_back_records"] == parameters["days"] * parameters["events_per_day"]
+    )
 
 
 def test_every_breakdown_is_what_the_files_hold(tiny):
@@ -166,7 +184,9 @@ def test_every_breakdown_is_what_the_files_hold(tiny):
 def test_late_records_come_in_files_of_their_own_after_their_day(tiny):
     """Late records are what restatements are for; were none late, none would be tested."""
     late = [path for path in files(tiny, "token_usage") if "-late-" in path.name]
-    lines = [(path.parent.name, json.loads(line)) for path in late for line in content(path).splitlines()]
+    lines = [
+        (path.parent.name, json.loads(line)) for path in late for line in content(path).splitlines()
+    ]
     assert len(lines) == tiny.truth["token_usage"]["late_records"] > 0
     for delivered, record in lines:
         assert 1 <= (date.fromisoformat(delivered) - business_date(record)).days <= 30
@@ -185,7 +205,10 @@ def test_files_come_again_under_another_name_and_the_next_day(tiny):
 
 def test_every_file_is_as_its_manifest_says(tiny):
     """A file that differs from its manifest is quarantined whole."""
-    listed = {(entry["feed"], entry["delivered_date"], entry["name"]) for entry in tiny.truth["deliveries"]}
+    listed = {
+        (entry["feed"], entry["delivered_date"], entry["name"])
+        for entry in tiny.truth["deliveries"]
+    }
     found = set()
     for feed in ("token_usage", "job_logs", "telemetry", "reference"):
         for path in files(tiny, feed):
@@ -193,7 +216,11 @@ def test_every_file_is_as_its_manifest_says(tiny):
             assert (manifest["name"], manifest["feed"]) == (path.name, feed)
             assert manifest["size"] == path.stat().st_size
             assert manifest["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-            lines = pl.read_parquet(path).height if path.suffix == ".parquet" else content(path).count(b"\n")
+            lines = (
+                pl.read_parquet(path).height
+                if path.suffix == ".parquet"
+                else content(path).count(b"\n")
+            )
             assert manifest["lines"] == lines
             found.add((feed, path.parent.name, path.name))
     assert found == listed
@@ -206,7 +233,9 @@ def sightings(tiny) -> list[dict]:
         heading, *lines = content(path).decode().splitlines()
         names = heading.split("|")
         seen_at = datetime.fromisoformat(path.parent.name).replace(hour=16)
-        rows += [{**dict(zip(names, line.split("|"), strict=True)), "seen_at": seen_at} for line in lines]
+        rows += [
+            {**dict(zip(names, line.split("|"), strict=True)), "seen_at": seen_at} for line in lines
+        ]
     return rows
 
 
@@ -231,7 +260,9 @@ def test_job_totals_are_what_the_files_hold(tiny):
         held += int((end - start).total_seconds()) * count
         while start < end:
             midnight = datetime(start.year, start.month, start.day) + timedelta(days=1)
-            days[start.date().isoformat()] += int((min(end, midnight) - start).total_seconds()) * count
+            days[start.date().isoformat()] += (
+                int((min(end, midnight) - start).total_seconds()) * count
+            )
             start = min(end, midnight)
     assert held == sum(days.values()) == truth["accelerator_seconds"]
     assert dict(days) == truth["accelerator_seconds_by_utc_day"]
@@ -259,7 +290,9 @@ def test_samples_of_devices_are_what_the_files_hold(tiny):
 
 def test_energy_counters_fall_only_when_they_are_reset(tiny):
     """A counter that falls for no reason would make the energy of a day a fiction."""
-    readings = samples(tiny).filter(pl.col("energy_joules").is_not_null()).sort("device_id", "sampled_at")
+    readings = (
+        samples(tiny).filter(pl.col("energy_joules").is_not_null()).sort("device_id", "sampled_at")
+    )
     fallen = readings.filter(pl.col("energy_joules").diff().over("device_id") < 0)
     assert 0 < fallen.height <= tiny.truth["telemetry"]["energy_counter_resets"]
 
@@ -280,7 +313,10 @@ def test_octets_are_what_the_files_hold(tiny):
                 observed[link_id][direction] += new if reset else (new - old) % 2**64
         previous[link_id] = (at, *readings)
     for link_id, counts in truth["by_link"].items():
-        assert observed[link_id] == [counts["octets_observed_a_to_b"], counts["octets_observed_b_to_a"]]
+        assert observed[link_id] == [
+            counts["octets_observed_a_to_b"],
+            counts["octets_observed_b_to_a"],
+        ]
         assert counts["octets_observed_a_to_b"] <= counts["octets_sent_a_to_b"]
 
 
@@ -291,7 +327,13 @@ def test_links_are_neither_idle_nor_full(tiny):
     rates = (
         counters(tiny)
         .filter(~pl.col("link_id").is_in(unusual))
-        .select(pl.col("octets_a_to_b").cast(pl.Int128).diff().over("link_id") * 8 / 1800 / 1e9 / pl.col("capacity_gbps"))
+        .select(
+            pl.col("octets_a_to_b").cast(pl.Int128).diff().over("link_id")
+            * 8
+            / 1800
+            / 1e9
+            / pl.col("capacity_gbps")
+        )
         .to_series()
         .drop_nulls()
     )
@@ -306,7 +348,9 @@ def test_reference_files_have_the_contract_columns(tiny):
         frame = pl.read_csv(by_name[f"{table.name}.csv"])
         assert frame.columns == [column.name for column in table.columns]
         assert frame.height == tiny.truth["reference"][table.name]
-    assert {path.parent.name for path in by_name.values()} == {tiny.truth["parameters"]["first_date"]}
+    assert {path.parent.name for path in by_name.values()} == {
+        tiny.truth["parameters"]["first_date"]
+    }
 
 
 def test_truth_lies_outside_landing(tiny):
