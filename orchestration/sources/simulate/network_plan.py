@@ -35,7 +35,7 @@ class DeliveryPlan:
     commitment: str
 
 
-# training_load: accelerators asked for over accelerators there; above 0.9 jobs wait.
+# training_load: accelerators asked for over accelerators there, before a long queue deters people.
 HUB_POOLS = (
     PoolPlan("jjj-zjk", "serving", "ascend-910c", 10, 16, 320),
     PoolPlan("jjj-zjk", "serving", "nvidia-h20", 8, 8, 520),
@@ -51,13 +51,13 @@ HUB_POOLS = (
     PoolPlan("nx-zw", "serving", "nvidia-h800", 14, 8, 700),
     PoolPlan("jjj-zjk", "training", "ascend-910b", 24, 8, 560, training_load=0.74),
     PoolPlan("jjj-zjk", "training", "nvidia-a100", 8, 8, 1400, 19, training_load=0.45),
-    PoolPlan("yrd-demo", "training", "nvidia-h800", 16, 8, 640, training_load=0.92),
+    PoolPlan("yrd-demo", "training", "nvidia-h800", 16, 8, 640, training_load=1.0),
     PoolPlan("yrd-wuhu", "training", "thead-ppu-810e", 8, 8, 10, training_load=0.4),
     PoolPlan("gba-sg", "training", "nvidia-a800", 16, 8, 820, training_load=0.8),
     PoolPlan("cy-cq", "training", "metax-c550", 24, 4, 380, training_load=0.5),
     PoolPlan("nmg-hlge", "training", "ascend-910c", 16, 16, 290, training_load=0.85),
     PoolPlan("gz-ga", "training", "ascend-910b", 24, 8, 590, training_load=0.7),
-    PoolPlan("gs-qy", "training", "ascend-910c", 12, 16, 240, training_load=0.93),
+    PoolPlan("gs-qy", "training", "ascend-910c", 12, 16, 240, training_load=1.25),
     PoolPlan("nx-zw", "training", "cambricon-mlu590", 16, 8, 430, training_load=0.62),
 )
 

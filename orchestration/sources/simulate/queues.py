@@ -246,7 +246,7 @@ class Training:
             pool = queue.pool
             if pool.retired_date == day:
                 queue.retire(seconds(began))
-            arrivals = self._arrivals(pool, day) if pool.in_service(day) else []
+            arrivals = self._arrivals(queue, day) if pool.in_service(day) else []
             queue.advance(seconds(ends), arrivals, outages.get(pool.pool_id, []))
         ended = [job for queue in self.queues for job in queue.ended]
         for queue in self.queues:
@@ -275,13 +275,20 @@ class Training:
         drawn = random.choice(sizes, size=200_000, p=shares)
         return float((drawn * self._run_hours(random, drawn)).mean())
 
-    def _arrivals(self, pool: Pool, day: date) -> list[Job]:
-        """Jobs submitted to the pool on the business day, in time order."""
+    def _arrivals(self, queue: PoolQueue, day: date) -> list[Job]:
+        """Jobs submitted to the pool on the business day, in time order.
+
+        People send fewer jobs the longer the queue is, so that a short pool has a queue and no avalanche.
+        """
+        pool = queue.pool
+        backlog = sum(job.accelerator_count for job in queue.waiting) / pool.accelerator_count
         random = generator(self.network.seed, day, f"jobs:{pool.pool_id}")
         weekly = (5 + 2 * WEEKEND_LOAD) / 7
         load = pool.training_load * (WEEKEND_LOAD if day.weekday() >= 5 else 1.0) / weekly
         count = int(
-            random.poisson(load * pool.accelerator_count * 24 / self._mean_work[pool.pool_id])
+            random.poisson(
+                load / (1 + backlog) * pool.accelerator_count * 24 / self._mean_work[pool.pool_id]
+            )
         )
         began = seconds(start_of_business_day(day))
         hours = random.choice(24, size=count, p=SUBMIT_SHAPE / SUBMIT_SHAPE.sum())

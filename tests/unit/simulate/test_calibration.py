@@ -93,7 +93,7 @@ def test_a_day_is_about_a_trillion_tokens_on_a_fleet_half_in_use(demands):
         assert 3_800 <= installed <= 4_200
         busy = demand.trend_accelerators(END).sum()
         busy += sum(
-            pool.training_load * pool.accelerator_count
+            min(pool.training_load, 0.75) * pool.accelerator_count
             for pool in pools
             if pool.purpose == "training"
         )

@@ -149,4 +149,4 @@ def test_jobs_wait_where_accelerators_are_short(attempts):
         if each.started_at is not None:
             waits.setdefault(each.pool.pool_id, []).append(each.started_at - each.eligible_at)
     mean = {pool_id: sum(values) / len(values) for pool_id, values in waits.items()}
-    assert mean["gs-qy-training-ascend-910c"] > 4 * mean["cy-cq-training-metax-c550"]
+    assert mean["gs-qy-training-ascend-910c"] > 2 * mean["cy-cq-training-metax-c550"]
