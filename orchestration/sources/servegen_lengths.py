@@ -8,22 +8,33 @@ The values are strings holding Python dict literals {value: probability}; they a
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from decimal import Decimal
-from fractions import Fraction
+from decimal import Decimal, localcontext
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from orchestration.contracts import TOKEN_LENGTHS
-from orchestration.sources.base import FormatError, Lines, Options, Reject, Row, RowFormat, text_of_instant
+from orchestration.sources.base import (
+    FormatError,
+    Lines,
+    Options,
+    Reject,
+    Row,
+    RowFormat,
+    text_of_instant,
+)
+from orchestration.sources.strict_json import NotStrict, document_of
 
 # The release counts seconds from a local midnight (its README treats 72000 as 20:00); the day is ours,
 # chosen so that the ten days of the common subset end on a Sunday.
 SERVEGEN_EPOCH = datetime(2026, 11, 13, tzinfo=ZoneInfo("Asia/Shanghai"))
 WINDOW_SECONDS = 21_600
+WINDOW_START = re.compile(r"\d{1,10}", re.ASCII)
 SIX_PLACES = Decimal("0.000001")
+# A value times a probability has at most 34 digits; sums of many keep room beyond.
+DIGITS = 60
 
 
 def client_of(name: str) -> tuple[str, str]:
@@ -43,39 +54,39 @@ def mean_of(literal: object) -> Decimal | None:
         raise ValueError("is not the text of a dict")
     try:
         histogram = ast.literal_eval(literal)
-    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise ValueError("is not a dict literal") from error
     if not isinstance(histogram, dict):
         raise ValueError("is not a dict literal")
-    total = weighted = Fraction(0)
-    for value, weight in histogram.items():
-        for number in (value, weight):
-            if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < 1e15:
-                raise ValueError("holds what is no number from 0")
-        total += Fraction(weight)
-        weighted += Fraction(value) * Fraction(weight)
-    if not total:
-        return None
-    mean = weighted / total
-    return (Decimal(mean.numerator) / Decimal(mean.denominator)).quantize(SIX_PLACES)
+    with localcontext(prec=DIGITS):
+        total = weighted = Decimal(0)
+        for value, weight in histogram.items():
+            for number in (value, weight):
+                if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < 1e15:
+                    raise ValueError("holds what is no number from 0")
+            # The shortest text of a float is the number that was delivered.
+            share = Decimal(repr(weight))
+            total += share
+            weighted += Decimal(repr(value)) * share
+        return (weighted / total).quantize(SIX_PLACES) if total else None
 
 
 def _read(lines: Lines, options: Options) -> Iterator[Row | Reject]:
-    """One record a window; records, not lines, are what is received."""
+    """One record a window; windows, not lines, are what is received and numbered."""
     try:
-        document = json.loads("\n".join(text for _, text in lines))
-    except (ValueError, RecursionError) as error:
-        raise FormatError("malformed_json", f"the file is not one JSON document ({error})") from error
+        document = document_of("\n".join(text for _, text in lines))
+    except NotStrict as error:
+        raise FormatError("malformed_json", f"the file is not one JSON document: it {error}") from error
     if not isinstance(document, dict) or not all(isinstance(fields, dict) for fields in document.values()):
         raise FormatError("not_an_object", "the document must map window starts to fields")
     tenant, model = client_of(options.name)
-    starts = sorted(int(key) for key in document if key.isascii() and key.isdigit())
-    gaps = [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)]
+    starts = sorted(int(key) for key in document if WINDOW_START.fullmatch(key))
+    gaps = [later - earlier for earlier, later in pairwise(starts)]
     window = min(gaps, default=WINDOW_SECONDS)
     epoch = options.epoch or SERVEGEN_EPOCH
     for number, (key, fields) in enumerate(document.items(), 1):
-        if not (key.isascii() and key.isdigit()):
-            yield Reject(number, "bad_timestamp", f"window start {key!r} must be whole seconds")
+        if not WINDOW_START.fullmatch(key):
+            yield Reject(number, "bad_timestamp", f"window start {key[:40]!r} must be whole seconds")
             continue
         try:
             means = {name: mean_of(literal) for name, literal in fields.items() if name.endswith(("_tokens", "_ratio"))}
