@@ -96,6 +96,7 @@ def simulate(
             "link_counters": links.as_dict(),
             "reference": reference_rows,
             "sites": planted_sites(demand, busy_hour_factors(demand), kinds, first_day),
+            "short_training_pools": list(network_plan.PLANTED_SHORT_TRAINING),
             "incidents": [
                 {"site_id": incident.site_id, "usage_date": network.day_before_end(incident.days_before).isoformat(),
                  "start_hour": incident.start_hour, "hours": incident.hours, "node_share": incident.node_share}

@@ -218,13 +218,14 @@ OUTAGE_MEDIAN_HOURS = 20.0
 OUTAGE_SIGMA = 0.7
 
 # Training jobs: assumption, in the manner of public traces (many small, few large hold the hours).
-JOB_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
-JOB_SIZE_SHARES = (0.22, 0.10, 0.12, 0.26, 0.13, 0.10, 0.05, 0.02)
+JOB_SIZES = (1, 2, 4, 8, 16, 32, 64)
+JOB_SIZE_SHARES = (0.24, 0.11, 0.13, 0.28, 0.13, 0.08, 0.03)
+# No job is larger than this share of its pool.
+LARGEST_JOB_SHARE = 0.17
 SMALL_JOB_MEDIAN_HOURS = 1.5
-LARGE_JOB_MEDIAN_HOURS = 4.0
-JOB_SIGMA = 1.2
-LONGEST_JOB_HOURS = 96.0
-WARM_UP_DAYS = 7
+LARGE_JOB_MEDIAN_HOURS = 3.0
+JOB_SIGMA = 0.9
+LONGEST_JOB_HOURS = 48.0
 
 # Traffic. assumption: bytes that move with each token (context, retrieved text, images).
 BYTES_PER_TOKEN = 2_000

@@ -134,7 +134,8 @@ def write(
     last_day: bool,
 ) -> None:
     """Writes the business day's file and counts it."""
-    now = seconds(start_of_business_day(day + timedelta(days=1)))
+    # The last second of the day, so that no job reaches into the next.
+    now = seconds(start_of_business_day(day + timedelta(days=1))) - 1
     still_open = training.open_jobs()
     jobs = sorted(
         [*ended, *still_open],

@@ -6,6 +6,7 @@ Says what stands where and when. No demand and no files: those are ``demand`` an
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -41,6 +42,7 @@ class Pool:
     commissioned_date: date
     retired_date: date | None
     training_load: float
+    submit_limit_ratio: float = math.inf
 
     @property
     def accelerator_count(self) -> int:
@@ -148,6 +150,7 @@ class Network:
             commissioned_date=self.day_before_end(plan.commissioned_days_before),
             retired_date=None if retired is None else self.day_before_end(retired),
             training_load=plan.training_load,
+            submit_limit_ratio=plan.submit_limit_ratio,
         )
 
     def _tenants(self) -> list[Tenant]:

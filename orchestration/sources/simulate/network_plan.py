@@ -21,6 +21,7 @@ class PoolPlan:
     commissioned_days_before: int
     retired_days_before: int | None = None
     training_load: float = 0.0
+    submit_limit_ratio: float = 0.88
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class DeliveryPlan:
     commitment: str
 
 
-# training_load: accelerators asked for over accelerators there, before a long queue deters people.
+# training_load: accelerators that people want over accelerators there. submit_limit_ratio: they hold their
+# jobs back while more than this share of the pool is asked for, so a pool below 1 is full but not short.
 HUB_POOLS = (
     PoolPlan("jjj-zjk", "serving", "ascend-910c", 10, 16, 320),
     PoolPlan("jjj-zjk", "serving", "nvidia-h20", 8, 8, 520),
@@ -49,16 +51,20 @@ HUB_POOLS = (
     PoolPlan("gz-ga", "serving", "ascend-910b", 20, 8, 590),
     PoolPlan("gs-qy", "serving", "cambricon-mlu590", 14, 8, 350),
     PoolPlan("nx-zw", "serving", "nvidia-h800", 14, 8, 700),
-    PoolPlan("jjj-zjk", "training", "ascend-910b", 24, 8, 560, training_load=0.74),
-    PoolPlan("jjj-zjk", "training", "nvidia-a100", 8, 8, 1400, 19, training_load=0.45),
-    PoolPlan("yrd-demo", "training", "nvidia-h800", 16, 8, 640, training_load=1.0),
+    PoolPlan("jjj-zjk", "training", "ascend-910b", 24, 8, 560, training_load=0.75),
+    PoolPlan("jjj-zjk", "training", "nvidia-a100", 8, 8, 1400, 19, training_load=0.6),
+    PoolPlan(
+        "yrd-demo", "training", "nvidia-h800", 16, 8, 640, training_load=1.2, submit_limit_ratio=1.5
+    ),
     PoolPlan("yrd-wuhu", "training", "thead-ppu-810e", 8, 8, 10, training_load=0.4),
-    PoolPlan("gba-sg", "training", "nvidia-a800", 16, 8, 820, training_load=0.8),
-    PoolPlan("cy-cq", "training", "metax-c550", 24, 4, 380, training_load=0.5),
-    PoolPlan("nmg-hlge", "training", "ascend-910c", 16, 16, 290, training_load=0.85),
-    PoolPlan("gz-ga", "training", "ascend-910b", 24, 8, 590, training_load=0.7),
-    PoolPlan("gs-qy", "training", "ascend-910c", 12, 16, 240, training_load=1.25),
-    PoolPlan("nx-zw", "training", "cambricon-mlu590", 16, 8, 430, training_load=0.62),
+    PoolPlan("gba-sg", "training", "nvidia-a800", 16, 8, 820, training_load=0.7),
+    PoolPlan("cy-cq", "training", "metax-c550", 24, 4, 380, training_load=0.6),
+    PoolPlan("nmg-hlge", "training", "ascend-910c", 16, 16, 290, training_load=0.8),
+    PoolPlan("gz-ga", "training", "ascend-910b", 24, 8, 590, training_load=0.75),
+    PoolPlan(
+        "gs-qy", "training", "ascend-910c", 12, 16, 240, training_load=1.4, submit_limit_ratio=1.7
+    ),
+    PoolPlan("nx-zw", "training", "cambricon-mlu590", 16, 8, 430, training_load=0.7),
 )
 
 # site: (accelerator, nodes, accelerators a node, days before).
@@ -112,7 +118,7 @@ PLANNED = (
 
 # Mean serving demand over installed serving accelerators on the last simulated day, and weekly growth
 # there (log-points). Sites left out run at DEFAULT_USE. Busy hours stand about 1.4 times higher.
-DEFAULT_USE = (0.42, 0.003)
+DEFAULT_USE = (0.45, 0.003)
 SITE_USE = {
     # Planted: these fill up.
     "cn-bj": (0.74, 0.022),
@@ -136,6 +142,8 @@ SITE_USE = {
 PLANTED_HOTSPOTS = ("cn-bj", "cn-gd", "cn-zj", "cn-sc", "gba-sg")
 PLANTED_FLAT = ("cn-ln", "cn-hi", "cn-qh", "cy-cq")
 PLANTED_IDLE = ("cn-xz",)
+# Planted: training pools that are asked for more than they have.
+PLANTED_SHORT_TRAINING = ("yrd-demo-training-nvidia-h800", "gs-qy-training-ascend-910c")
 
 
 @dataclass(frozen=True)

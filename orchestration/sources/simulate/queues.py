@@ -20,11 +20,13 @@ from orchestration.sources.simulate.randomness import ONCE, generator
 
 # How many jobs behind the head are looked at for backfill.
 BACKFILL_DEPTH = 40
-# Submissions by hour of the day (Shanghai), people at work: assumption.
-SUBMIT_SHAPE = np.array(
+# Submissions by hour of the day (Shanghai): people at work over automation that never sleeps (assumption).
+SUBMIT_SHAPE = 5 + np.array(
     [2, 1, 1, 1, 1, 1, 2, 3, 6, 9, 10, 9, 6, 7, 10, 10, 9, 8, 6, 5, 5, 4, 4, 3], float
 )
 WEEKEND_LOAD = 0.75
+OPENING_SECONDS = 600
+RETRY_SECONDS = 1_800
 END_STATES = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY")
 END_STATE_SHARES = (0.72, 0.13, 0.09, 0.04, 0.02)
 
@@ -67,12 +69,15 @@ class PoolQueue:
         self.waiting: list[Job] = []
         self.running: list[tuple[int, int, Job]] = []
         self.ended: list[Job] = []
+        # Jobs that nobody has submitted yet, because the pool looked too full.
+        self.held_back: list[Job] = []
         self._sequence = 0
 
     def advance(self, until: int, arrivals: list[Job], outages: list[tuple[int, int, int]]) -> None:
         """Runs the queue up to the instant. Outages are (start, end, node), in time order, like arrivals."""
+        arriving = [*self.held_back, *arrivals]
         events: list[tuple[int, int, int, object]] = [
-            (job.eligible_at, 2, n, job) for n, job in enumerate(arrivals)
+            (job.eligible_at, 2, n, job) for n, job in enumerate(arriving)
         ]
         events += [(start, 1, n, (end, node)) for n, (start, end, node) in enumerate(outages)]
         events += [(end, 0, node, None) for node, end in self.out.items() if end <= until]
@@ -89,7 +94,13 @@ class PoolQueue:
                     self._finish(job, now, job.end_state)
             else:
                 _, kind, node, what = heapq.heappop(events)
-                if kind == 2:
+                if kind == 2 and self._is_too_full_for(what):
+                    # Whoever sees a full pool comes back some time later.
+                    later = RETRY_SECONDS + what.run_seconds % RETRY_SECONDS
+                    what.submitted_at += later
+                    what.eligible_at += later
+                    heapq.heappush(events, (what.eligible_at, 2, node, what))
+                elif kind == 2:
                     self.waiting.append(what)
                 elif kind == 1:
                     end, number = what
@@ -99,6 +110,18 @@ class PoolQueue:
                 elif self.out.get(node, now + 1) <= now:
                     del self.out[node]
             self._start_what_fits(now)
+        self.held_back = [
+            what for _, kind, _, what in sorted(events, key=lambda event: event[:3]) if kind == 2
+        ]
+
+    def accelerators_asked_for(self) -> int:
+        """Accelerators of the jobs that run or wait."""
+        return sum(job.accelerator_count for job in [*self.running_jobs(), *self.waiting])
+
+    def _is_too_full_for(self, job: Job) -> bool:
+        """Whether the job's owner, seeing how much is asked for already, would not submit it now."""
+        limit = self.pool.submit_limit_ratio * self.pool.accelerator_count
+        return self.accelerators_asked_for() + job.accelerator_count > limit
 
     def running_jobs(self) -> list[Job]:
         """Jobs that run now."""
@@ -111,7 +134,7 @@ class PoolQueue:
         for job in self.waiting:
             job.state, job.ended_at = "CANCELLED", now
             self.ended.append(job)
-        self.waiting, self.running = [], []
+        self.waiting, self.running, self.held_back = [], [], []
 
     def _finish(self, job: Job, now: int, state: str) -> None:
         job.state, job.ended_at = state, now
@@ -231,11 +254,10 @@ class Training:
         self._mean_work = {
             queue.pool.pool_id: self._mean_accelerator_hours(queue.pool) for queue in self.queues
         }
-        for back in range(calibration.WARM_UP_DAYS, 0, -1):
-            self.advance(first_day - timedelta(days=back))
+        self._first_day = first_day
 
     def advance(self, day: date) -> list[Job]:
-        """Runs the business day; returns the attempts that ended in it."""
+        """Runs the business day to its last second; returns the attempts that ended in it."""
         began, ends = start_of_business_day(day), start_of_business_day(day + timedelta(days=1))
         outages: dict[str, list[tuple[int, int, int]]] = {}
         for outage in outages_beginning(self.network, day):
@@ -247,16 +269,16 @@ class Training:
             if pool.retired_date == day:
                 queue.retire(seconds(began))
             arrivals = self._arrivals(queue, day) if pool.in_service(day) else []
-            queue.advance(seconds(ends), arrivals, outages.get(pool.pool_id, []))
+            queue.advance(seconds(ends) - 1, arrivals, outages.get(pool.pool_id, []))
         ended = [job for queue in self.queues for job in queue.ended]
         for queue in self.queues:
             queue.ended = []
         return ended
 
     def _sizes(self, pool: Pool) -> tuple[np.ndarray, np.ndarray]:
-        """Job sizes that fit the pool twice, and their shares."""
+        """Job sizes that the pool takes, and their shares."""
         sizes = np.array(calibration.JOB_SIZES)
-        fits = sizes <= pool.accelerator_count // 2
+        fits = sizes <= pool.accelerator_count * calibration.LARGEST_JOB_SHARE
         shares = np.array(calibration.JOB_SIZE_SHARES)[fits]
         return sizes[fits], shares / shares.sum()
 
@@ -276,12 +298,9 @@ class Training:
         return float((drawn * self._run_hours(random, drawn)).mean())
 
     def _arrivals(self, queue: PoolQueue, day: date) -> list[Job]:
-        """Jobs submitted to the pool on the business day, in time order.
-
-        People send fewer jobs the longer the queue is, so that a short pool has a queue and no avalanche.
-        """
+        """Jobs meant for the pool on the business day; fewer, the more work is held back already."""
         pool = queue.pool
-        backlog = sum(job.accelerator_count for job in queue.waiting) / pool.accelerator_count
+        backlog = sum(job.accelerator_count for job in queue.held_back) / pool.accelerator_count
         random = generator(self.network.seed, day, f"jobs:{pool.pool_id}")
         weekly = (5 + 2 * WEEKEND_LOAD) / 7
         load = pool.training_load * (WEEKEND_LOAD if day.weekday() >= 5 else 1.0) / weekly
@@ -292,7 +311,17 @@ class Training:
         )
         began = seconds(start_of_business_day(day))
         hours = random.choice(24, size=count, p=SUBMIT_SHAPE / SUBMIT_SHAPE.sum())
-        submits = np.sort(began + hours * 3600 + random.integers(0, 3600, count))
+        submits = began + hours * 3600 + random.integers(0, 3600, count)
+        if day == self._first_day:
+            # The records begin here, the work did not: what would be running comes at once.
+            sizes, shares = self._sizes(pool)
+            opening = round(load * pool.accelerator_count / float((sizes * shares).sum()))
+            submits = np.append(submits, began + random.integers(0, OPENING_SECONDS, opening))
+        return self._jobs(random, pool, np.sort(submits))
+
+    def _jobs(self, random: np.random.Generator, pool: Pool, submits: np.ndarray) -> list[Job]:
+        """Jobs submitted to the pool at the instants, by when they may start."""
+        count = len(submits)
         sizes, shares = self._sizes(pool)
         drawn = random.choice(sizes, size=count, p=shares)
         runs = np.maximum((self._run_hours(random, drawn) * 3600).astype(np.int64), 30)

@@ -232,7 +232,7 @@ def sightings(tiny) -> list[dict]:
     for path in files(tiny, "job_logs"):
         heading, *lines = content(path).decode().splitlines()
         names = heading.split("|")
-        seen_at = datetime.fromisoformat(path.parent.name).replace(hour=16)
+        seen_at = datetime.fromisoformat(path.parent.name).replace(hour=15, minute=59, second=59)
         rows += [
             {**dict(zip(names, line.split("|"), strict=True)), "seen_at": seen_at} for line in lines
         ]
