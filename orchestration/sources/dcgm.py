@@ -46,7 +46,7 @@ KEPT = OF_THE_WHOLE_GPU | {
 }
 
 # DCGM's blanks: each type's first, then not found, not supported, not permissioned and room for more.
-# A 64-bit blank that passed through a float reads as 2^63.
+# As floats, the 64-bit blanks are all 2^63.
 INT32_BLANK, INT32_END = 0x7FFFFFF0, 0x7FFFFFFF
 FLOAT_BLANK, FLOAT_END = 2.0**47, 2.0**47 + 15
 INT64_BLANK = float(0x7FFFFFFFFFFFFFF0)
@@ -54,7 +54,7 @@ INT64_BLANK = float(0x7FFFFFFFFFFFFFF0)
 
 def is_blank(name: str, value: float) -> bool:
     """Whether a value is one of DCGM's ways to say that it has none."""
-    if math.isnan(value) or value >= INT64_BLANK:
+    if math.isnan(value) or value == INT64_BLANK:
         return True
     # A counter of millijoules passes through the smaller blanks on its way.
     return name != ENERGY and (INT32_BLANK <= value <= INT32_END or FLOAT_BLANK <= value <= FLOAT_END)

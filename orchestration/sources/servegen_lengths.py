@@ -38,32 +38,40 @@ DIGITS = 60
 
 
 def client_of(name: str) -> tuple[str, str]:
-    """(tenant_id, model_id) that a file's path tells: servegen/language/m-large/chunk-104-trace.csv."""
-    chunk = re.search(r"chunk-([A-Za-z0-9]+)-", name)
-    folders = name.split("/")[:-1]
-    model = f"servegen-{folders[-1].lower()}" if folders else "servegen"
-    return f"{model}-{chunk.group(1) if chunk else name.rsplit('/', 1)[-1].split('.')[0]}", model
+    """(tenant_id, model_id) that a file's path tells: servegen/language/m-large/chunk-104-trace.csv.
+
+    The last folder names the model and the chunk the client; a file in no folder of its own is of ``servegen``.
+    """
+    *folders, file = name.split("/")
+    folder = folders[-1].lower() if folders else ""
+    model = f"servegen-{folder}" if folder not in ("", "servegen") else "servegen"
+    chunk = re.search(r"chunk-([A-Za-z0-9]+)-", file)
+    return f"{model}-{chunk.group(1) if chunk else file.split('.')[0]}", model
+
+
+class NotAHistogram(ValueError):
+    """Text that isn't a dict literal of values and probabilities."""
 
 
 def mean_of(literal: object) -> Decimal | None:
     """Mean of a histogram given as the text of a dict literal, to six places; None when it is empty.
 
-    Probabilities that do not quite add up to one are divided by their sum. ValueError when it is none.
+    Probabilities that do not quite add up to one are divided by their sum. NotAHistogram when it is none.
     """
     if not isinstance(literal, str):
-        raise ValueError("is not the text of a dict")
+        raise NotAHistogram("is not the text of a dict")
     try:
         histogram = ast.literal_eval(literal)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
-        raise ValueError("is not a dict literal") from error
+        raise NotAHistogram("is not a dict literal") from error
     if not isinstance(histogram, dict):
-        raise ValueError("is not a dict literal")
+        raise NotAHistogram("is not a dict literal")
     with localcontext(prec=DIGITS):
         total = weighted = Decimal(0)
         for value, weight in histogram.items():
             for number in (value, weight):
                 if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < 1e15:
-                    raise ValueError("holds what is no number from 0")
+                    raise NotAHistogram("holds what is no number from 0")
             # The shortest text of a float is the number that was delivered.
             share = Decimal(repr(weight))
             total += share
@@ -90,7 +98,7 @@ def _read(lines: Lines, options: Options) -> Iterator[Row | Reject]:
             continue
         try:
             means = {name: mean_of(literal) for name, literal in fields.items() if name.endswith(("_tokens", "_ratio"))}
-        except ValueError as error:
+        except NotAHistogram as error:
             yield Reject(number, "bad_histogram", f"a histogram of window {key} {error}")
             continue
         output = means.pop("output_tokens", None)
