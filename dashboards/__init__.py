@@ -1,0 +1,1 @@
+"""What readers see: figures and pages over the published files. No Dagster, no writing of marts."""

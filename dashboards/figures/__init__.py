@@ -1,0 +1,1 @@
+"""Figures as pure functions: a frame in, a Plotly figure out. No reading, no pages."""
