@@ -7,6 +7,7 @@ command starts, is recorded in the instance of the home folder, so the UI shows 
 from __future__ import annotations
 
 import fcntl
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -56,10 +57,11 @@ def defs() -> dg.Definitions:
 @cache
 def loaded() -> dg.Definitions:
     """Everything under defs/, loaded once a process; importing the models parses the dbt project if needed."""
-    return dg.Definitions.merge(
-        dg.load_definitions_from_package_module(defs_package),
-        dg.Definitions(resources=RESOURCES, executor=dg.in_process_executor),
-    )
+    with warnings.catch_warnings():
+        # The loader is marked preview. load_from_defs_folder is not, and costs 2.7 CPU-s a start.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        found = dg.load_definitions_from_package_module(defs_package)
+    return dg.Definitions.merge(found, dg.Definitions(resources=RESOURCES, executor=dg.in_process_executor))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """Models: one @dbt_assets for everything from staging to marts, run by one dbt process."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any

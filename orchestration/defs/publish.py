@@ -1,7 +1,5 @@
 """Publish: copy aside, audit, move. Readers open nothing but what this wrote."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import dagster as dg

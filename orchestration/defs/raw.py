@@ -1,7 +1,5 @@
 """Raw: landing files become typed Parquet and receipts. One asset a feed, one partition a delivery day."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dagster as dg
 
-from dashboards.weekly_report import write_weekly_report
 from orchestration import warehouse
 from orchestration.defs.resources import HomeFolder
 
@@ -23,6 +22,9 @@ class WeeklyReportConfig(dg.Config):
 )
 def weekly_capacity(home_folder: HomeFolder, config: WeeklyReportConfig) -> dg.MaterializeResult:
     """Writes the weekly capacity report, one file that opens offline."""
+    # Drawing libraries cost a second to import, and only this step draws.
+    from dashboards.weekly_report import write_weekly_report
+
     home = home_folder.home
     iso_week = config.iso_week or warehouse.publication_of(home.capacity).iso_week
     if iso_week is None:

@@ -1,7 +1,5 @@
 """When the pipeline runs: one job, nightly; the weekly report on Monday morning."""
 
-from __future__ import annotations
-
 from datetime import UTC
 
 import dagster as dg
