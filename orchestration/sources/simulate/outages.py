@@ -34,7 +34,7 @@ class Outage:
 
 
 def outages_beginning(network: Network, day: date) -> list[Outage]:
-    """Outages that begin on the business day, in time order."""
+    """Outages that begin on the business day, in time order; whole hours, so that hourly samples tell all."""
     random = generator(network.seed, day, "outages")
     began = start_of_business_day(day)
     outages = []
@@ -42,11 +42,11 @@ def outages_beginning(network: Network, day: date) -> list[Outage]:
         failures = int(random.poisson(pool.node_count * calibration.NODE_OUTAGES_PER_YEAR / 365))
         for _ in range(failures):
             node = int(random.integers(pool.node_count))
-            start = began + timedelta(minutes=int(random.integers(24 * 60)))
+            start = began + timedelta(hours=int(random.integers(HOURS_A_DAY)))
             hours = calibration.OUTAGE_MEDIAN_HOURS * np.exp(
                 calibration.OUTAGE_SIGMA * random.standard_normal()
             )
-            end = start + min(timedelta(minutes=int(hours * 60)), LONGEST_OUTAGE)
+            end = start + min(timedelta(hours=max(1, round(hours))), LONGEST_OUTAGE)
             slot = int(random.integers(pool.accelerators_per_node))
             if pool.in_service(day):
                 outages.append(Outage(pool.pool_id, node, start, end, "down", slot))

@@ -1,6 +1,6 @@
-"""Accelerator telemetry: one wide sample of every device each six hours, staggered over the devices.
+"""Accelerator telemetry: one wide sample of every device each eight hours, staggered over the devices.
 
-A sixth of a site's devices is sampled at each hour, so every hour is seen. What an exporter of the
+An eighth of a site's devices is sampled at each hour, so every hour is seen. What an exporter of the
 device's vendor does not give is null. Plants silent exporters, a device stuck at zero and counter resets.
 """
 

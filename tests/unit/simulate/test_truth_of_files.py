@@ -278,14 +278,14 @@ def test_open_jobs_are_seen_again(tiny):
 
 
 def test_samples_of_devices_are_what_the_files_hold(tiny):
-    """Down hours and installed counts come from the samples; each device speaks four times a day."""
+    """Down hours and installed counts come from the samples; each device speaks three times a day."""
     frame, truth = samples(tiny), tiny.truth["telemetry"]
     assert dict(frame.group_by("device_state").len().iter_rows()) == truth["samples_by_state"]
     assert frame["device_id"].n_unique() == truth["device_count"]
     assert not frame.select("device_id", "sampled_at").is_duplicated().any()
     installed = sum(entry["installed_accelerators"] for entry in truth["installed_by_usage_date"])
-    assert frame.height + truth["missing_samples"] == 4 * installed
-    assert frame["interval_seconds"].unique().to_list() == [6 * 3600]
+    assert frame.height + truth["missing_samples"] == 3 * installed
+    assert frame["interval_seconds"].unique().to_list() == [8 * 3600]
 
 
 def test_energy_counters_fall_only_when_they_are_reset(tiny):
