@@ -9,12 +9,14 @@ about a type is reference data; nothing of it is here.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 NVIDIA_CHIP = re.compile(r"(?:gb|gh|[abhlptv])\d{1,3}[a-z]{0,2}")
 ASCEND_CHIP = re.compile(r"(?:ascend)?[-_ ]?(910_93|\d{3}[a-z]{0,2})", re.ASCII)
 MIG_PROFILE = re.compile(r"\d+g\.\d+gb")
 
 
+@lru_cache(maxsize=1024)
 def accelerator_id_of(name: str | None) -> str | None:
     """The id of an accelerator type by its name; None when there is no name."""
     text = (name or "").strip().lower()

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from orchestration.sources.base import (
     FormatError,
@@ -33,6 +34,7 @@ NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 # Real exporters put a space after the comma, and some a comma after the last label.
 LABEL = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*(,?)')
 NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:inf|infinity)|nan", re.IGNORECASE | re.ASCII)
+OPENING = re.compile(r"\s*\{")
 CLOSING = re.compile(r"\s*\}")
 # A microsecond or nanosecond stamp is longer, and no millisecond one.
 TIMESTAMP = re.compile(r"\d{1,14}", re.ASCII)
@@ -53,34 +55,19 @@ class Sample:
     """One sample line."""
 
     name: str
-    labels: dict[str, str]
+    labels: Mapping[str, str]
     value: float
     at: datetime | None
 
 
 def sample_of(line: str) -> Sample:
     """The sample that a line holds. ValueError says what is wrong with it."""
-    name = NAME.match(line)
-    if not name:
-        raise ValueError("does not begin with a metric's name")
-    position = name.end()
-    labels: dict[str, str] = {}
-    rest = line[position:].lstrip()
-    if rest.startswith("{"):
-        position = line.index("{", position) + 1
-        while not (closing := CLOSING.match(line, position)):
-            label = LABEL.match(line, position)
-            if not label:
-                raise ValueError("has labels that are not name=\"value\", separated by commas, within {}")
-            key, value, comma = label.groups()
-            if key in labels:
-                raise ValueError(f"names label {key} twice")
-            labels[key] = re.sub(r"\\.", lambda escape: ESCAPES.get(escape.group(), escape.group()), value)
-            position = label.end()
-            if not comma and not CLOSING.match(line, position):
-                raise ValueError("has no comma between two labels")
-        position = closing.end()
-    parts = line[position:].split()
+    # Neither a value nor a timestamp holds a brace, so the last one ends the labels.
+    series, brace, rest = line.rpartition("}")
+    if not brace:
+        series, _, rest = line.replace("\t", " ").partition(" ")
+    name, labels = _series_of(series + brace)
+    parts = rest.split()
     if not 1 <= len(parts) <= 2:
         raise ValueError("must end with a value and at most a timestamp")
     if not NUMBER.fullmatch(parts[0]):
@@ -90,7 +77,37 @@ def sample_of(line: str) -> Sample:
         if not TIMESTAMP.fullmatch(parts[1]):
             raise ValueError(f"has the timestamp {parts[1][:40]!r}, which is no whole number of milliseconds")
         at = _bounded(UNIX_EPOCH + timedelta(milliseconds=int(parts[1])))
-    return Sample(name.group(), labels, float(parts[0]), at)
+    return Sample(name, labels, float(parts[0]), at)
+
+
+@lru_cache(maxsize=2**14)
+def _series_of(text: str) -> tuple[str, Mapping[str, str]]:
+    """Name and labels of name{label="value",...}; the same series comes again with every scrape."""
+    name = NAME.match(text)
+    if not name:
+        raise ValueError("does not begin with a metric's name")
+    position = name.end()
+    labels: dict[str, str] = {}
+    if position == len(text):
+        return name.group(), labels
+    opening = OPENING.match(text, position)
+    if not opening:
+        raise ValueError("has something else than labels in {} after the metric's name")
+    position = opening.end()
+    while not (closing := CLOSING.match(text, position)):
+        label = LABEL.match(text, position)
+        if not label:
+            raise ValueError("has labels that are not name=\"value\", separated by commas, within {}")
+        key, value, comma = label.groups()
+        if key in labels:
+            raise ValueError(f"names label {key} twice")
+        labels[key] = re.sub(r"\\.", lambda escape: ESCAPES.get(escape.group(), escape.group()), value)
+        position = label.end()
+        if not comma and not CLOSING.match(text, position):
+            raise ValueError("has no comma between two labels")
+    if closing.end() != len(text):
+        raise ValueError("has text between its labels and its value")
+    return name.group(), labels
 
 
 def _bounded(instant: datetime) -> datetime:

@@ -185,6 +185,8 @@ def test_a_series_that_repeats_counts_once_and_two_values_for_one_are_a_fault():
         ("DCGM_FI_DEV_GPU_TEMP{gpu=\"0\",gpu=\"1\"} 1", "malformed_sample"),
         ("DCGM_FI_DEV_GPU_TEMP{gpu=\"0\" UUID=\"x\"} 1", "malformed_sample"),
         ("<html>", "malformed_sample"),
+        (one("DCGM_FI_DEV_GPU_TEMP", "x} 1"), "malformed_sample"),
+        (f"DCGM_FI_DEV_GPU_TEMP!{{{LABELS}}} 1", "malformed_sample"),
         ("DCGM_FI_DEV_GPU_TEMP 50", "no_device"),
         (one("DCGM_FI_DEV_GPU_TEMP", "+Inf"), "bad_number"),
     ],

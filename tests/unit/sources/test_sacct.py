@@ -8,7 +8,6 @@ from datetime import datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from reading import accounted, read, rejects, rows, text_of
 
 from orchestration.sources.base import FormatError, Heading
@@ -22,7 +21,6 @@ from orchestration.sources.sacct import (
     nodes_of,
     seconds_of,
 )
-
 
 HEADING = "JobID|Cluster|Account|User|Partition|Submit|Start|End|Elapsed|State|AllocTRES|NodeList|NNodes"
 DONE = "7|hub-a|lab|ada|gpu|2026-11-20T01:00:00|2026-11-20T02:00:00|2026-11-20T05:00:00|03:00:00|COMPLETED|cpu=8,gres/gpu:h800=8,gres/gpu=8|n[01-02]|2"
@@ -40,7 +38,7 @@ def sacct(*lines: str, **options):
 
 def test_a_finished_job_gives_every_field(load):
     """A column read from its neighbour would move cost to another account."""
-    parsed, (found,) = load(SACCT, "\n".join((HEADING, DONE)))
+    parsed, (found,) = load(SACCT, f"{HEADING}\n{DONE}")
     assert (parsed.received_count, parsed.loaded_count, parsed.faults) == (1, 1, [])
     assert found["cluster_id"] == "hub-a"
     assert found["job_id"] == "7"
