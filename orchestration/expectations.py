@@ -9,6 +9,7 @@ only where a suite runs.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -196,17 +197,17 @@ def _said_of(table: Table, result: Any) -> str:
 def profile_warnings(receipts: Sequence[Receipt], earlier: Sequence[Receipt]) -> list[str]:
     """Deliveries whose size or share of quarantined lines is far from what their source delivered before."""
     lines: list[str] = []
-    past: dict[str, list[float]] = {}
+    past: dict[tuple[str, str], list[float]] = {}
     for receipt in _in_order(earlier):
-        past.setdefault(receipt.source_id, []).append(rows_per_hour(receipt))
+        past.setdefault(_series_of(receipt), []).append(rows_per_hour(receipt))
     for receipt in _in_order(receipts):
-        known = past.setdefault(receipt.source_id, [])
+        known = past.setdefault(_series_of(receipt), [])
         usual = median(known[-TRAILING_DELIVERIES:]) if len(known) >= FEWEST_EARLIER else 0
         rate = rows_per_hour(receipt)
         if usual and not usual / UNUSUAL_ROWS_RATIO <= rate <= usual * UNUSUAL_ROWS_RATIO:
             lines.append(
                 f"{receipt.delivery_name} ({receipt.delivered_date}): {rate:,.1f} rows an hour, "
-                f"where {receipt.source_id} usually has {usual:,.1f}"
+                f"where {_series_of(receipt)[1]} of {receipt.source_id} usually has {usual:,.1f}"
             )
         share = receipt.quarantined_count / receipt.received_count if receipt.received_count else 0
         if share > UNUSUAL_QUARANTINED_RATIO:
@@ -216,6 +217,14 @@ def profile_warnings(receipts: Sequence[Receipt], earlier: Sequence[Receipt]) ->
             )
         known.append(rate)
     return _bounded(lines)
+
+
+def _series_of(receipt: Receipt) -> tuple[str, str]:
+    """Deliveries to compare: of one source and with one name but for its numbers.
+
+    A source sends late records and corrections beside its hourly files, and those are smaller.
+    """
+    return receipt.source_id, re.sub(r"\d+", "#", receipt.delivery_name)
 
 
 def _in_order(receipts: Iterable[Receipt]) -> list[Receipt]:

@@ -1,7 +1,5 @@
 """Landing: the files as delivered. Tidegauge observes them and never writes them."""
 
-from __future__ import annotations
-
 import warnings
 from datetime import timedelta
 

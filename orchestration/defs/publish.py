@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 
 from orchestration import warehouse
+from orchestration.defs import forecasts
 from orchestration.defs.dbt_models import dbt_models
-from orchestration.defs.forecasts import SPECS as FORECAST_SPECS
 from orchestration.defs.resources import HomeFolder
 
 PUBLISHED_MARTS = [
     key for key in sorted(dbt_models.keys) if key.path[0] in warehouse.EDITION_SCHEMAS
-] + [spec.key for spec in FORECAST_SPECS]
+] + [spec.key for spec in forecasts.specs()]
 
 
 @dg.asset(

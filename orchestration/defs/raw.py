@@ -1,7 +1,7 @@
 """Raw: landing files become typed Parquet and receipts. One asset a feed, one partition a delivery day."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
@@ -12,6 +12,7 @@ from orchestration.defs.resources import HomeFolder
 from orchestration.partitions import DELIVERY_DAYS, days_between
 from orchestration.progress import Progress, report
 
+REPLAY_TAG = "tidegauge/replay"
 # The delivery table of one day in the UI stays readable, and its event small.
 SHOWN_DELIVERIES = 50
 
@@ -28,8 +29,9 @@ def _raw_asset(feed: str) -> dg.AssetsDefinition:
     def load(context: dg.AssetExecutionContext, home_folder: HomeFolder) -> dg.MaterializeResult:
         window = context.partition_key_range
         days = days_between(window.start, window.end)
-        outcome = raw_store.ingest(home_folder.home, feed, days=days, progress=_reporter(f"raw/{feed}"))
-        receipts = outcome.receipts
+        receipts = raw_store.ingest(
+            home_folder.home, feed, days=days, progress=_reporter(f"raw/{feed}"), replay=is_replay(context.run.tags)
+        )
         for day in days:
             context.add_asset_metadata(
                 receipts_metadata([receipt for receipt in receipts if receipt.delivered_date == day]),
@@ -47,9 +49,14 @@ def _raw_asset(feed: str) -> dg.AssetsDefinition:
     return load
 
 
+def is_replay(tags: Mapping[str, str]) -> bool:
+    """Whether a run asks for days again: a command's replay, or a backfill launched in the UI."""
+    return tags.get(REPLAY_TAG) == "true" or "dagster/backfill" in tags
+
+
 def _reporter(step: str):
-    def tell(done: int, total: int) -> None:
-        report(Progress("advanced", step, done, total))
+    def tell(done: int, total: int, name: str) -> None:
+        report(Progress("advanced", step, done, total, name))
 
     return tell
 

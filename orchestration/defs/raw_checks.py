@@ -1,7 +1,5 @@
 """Checks at raw: is each delivery what was promised? Great Expectations judges, and blocks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import dagster as dg

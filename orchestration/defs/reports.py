@@ -1,7 +1,5 @@
 """Reports: written from published files only, so they say what readers can check."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from orchestration import warehouse

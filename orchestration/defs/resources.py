@@ -1,7 +1,5 @@
 """What assets need from outside: the home folder."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import dagster as dg
