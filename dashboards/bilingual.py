@@ -92,12 +92,12 @@ def joined(parts: list[Bilingual], separator_key: str = "list_separator") -> Bil
     ))
 
 
-def whole(value: float | int | None) -> Bilingual:
+def whole(value: float | None) -> Bilingual:
     """A count with thousands separators; a dash when unknown."""
     return same(MISSING if value is None else f"{round(value):,}")
 
 
-def signed(value: float | int | None) -> Bilingual:
+def signed(value: float | None) -> Bilingual:
     """A count with its sign; a dash when unknown."""
     return same(MISSING if value is None else f"{round(value):+,}".replace("-", "−"))
 
@@ -125,7 +125,7 @@ _STEPS = {
 }
 
 
-def compact_text(value: float | int | None, language: str) -> str:
+def compact_text(value: float | None, language: str) -> str:
     """A large number in the language's own steps: 1.23亿 or 123M."""
     if value is None:
         return MISSING
@@ -137,7 +137,7 @@ def compact_text(value: float | int | None, language: str) -> str:
     return f"{value:,.0f}"
 
 
-def compact(value: float | int | None) -> Bilingual:
+def compact(value: float | None) -> Bilingual:
     """A large number in each language's own steps."""
     return Bilingual(*(escape(compact_text(value, language)) for language in LANGUAGES))
 

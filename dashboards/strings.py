@@ -76,6 +76,8 @@ STRINGS: dict[str, dict[str, str]] = {
     },
     "column_number": {"zh": "#", "en": "#"},
     "column_where": {"zh": "站点", "en": "Where"},
+    "column_where_pool": {"zh": "站点与卡型", "en": "Where, accelerator type"},
+    "column_demand_usable": {"zh": "忙时需求 / 可用", "en": "Demand / usable"},
     "column_pool": {"zh": "资源池", "en": "Pool"},
     "column_now": {"zh": "当前忙时负载", "en": "Now p95"},
     "column_usable": {"zh": "可用卡数", "en": "Usable"},

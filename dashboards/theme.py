@@ -40,7 +40,7 @@ CONFIG = {
     "displaylogo": False,
     "showSendToCloud": False,
     "plotlyServerURL": "",
-    "responsive": True,
+    "responsive": False,
     "scrollZoom": False,
     "doubleClick": False,
 }

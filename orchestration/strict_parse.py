@@ -18,7 +18,14 @@ import polars as pl
 import pyarrow as pa
 
 from orchestration.contracts import Column, Table
-from orchestration.sources.base import FormatError, Heading, Options, Reject, Row, RowFormat, TabularFormat
+from orchestration.sources.base import (
+    FormatError,
+    Heading,
+    Options,
+    Reject,
+    RowFormat,
+    TabularFormat,
+)
 from orchestration.sources.reference_csv import records
 from orchestration.spool import LONGEST_LINE, Spool
 

@@ -19,7 +19,6 @@ from dashboards.bilingual import (
     Bilingual,
     compact,
     day,
-    figure_label,
     joined,
     named,
     percent,
@@ -30,7 +29,6 @@ from dashboards.bilingual import (
     signed,
     signed_percent,
     signed_points,
-    spoken,
     whole,
 )
 from dashboards.figures.accuracy import accuracy_figure

@@ -20,7 +20,12 @@ from orchestration.contracts import (
     TOKEN_USAGE,
     Table,
 )
-from orchestration.sources.base import Options, TabularFormat, local_instant_sql, relative_instant_sql
+from orchestration.sources.base import (
+    Options,
+    TabularFormat,
+    local_instant_sql,
+    relative_instant_sql,
+)
 from orchestration.sources.servegen_lengths import SERVEGEN_EPOCH, client_of
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")

@@ -1,0 +1,152 @@
+"""Writes the weekly report: one HTML file that opens offline and asks for nothing.
+
+Assembles content, template, style, script and the chart library. Nothing is computed here.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from pathlib import Path
+
+import jinja2
+import orjson
+import plotly.graph_objects as go
+from markupsafe import Markup
+
+from dashboards import theme
+from dashboards.bilingual import HTML_LANGUAGE, LANGUAGES, say
+from dashboards.strings import STRINGS
+from dashboards.weekly_report.content import Chart, Family, build
+from dashboards.weekly_report.published import read
+
+FOLDER = Path(__file__).resolve().parent
+CHART_LIBRARY = FOLDER / "assets" / "plotly-cartesian.min.js"
+"""plotly.js 4.1.1, cartesian bundle (MIT): a third of what the plotly wheel ships, and all we draw."""
+
+
+def write_weekly_report(published: Path, iso_week: str | None, out: Path, language: str = "zh") -> Path:
+    """Writes the report of one week and returns its path.
+
+    Args:
+        published: the published capacity.duckdb; opened read-only.
+        iso_week: like 2026-W47; None is the latest whole week. WeekNotPublished when the file lacks it.
+        out: the HTML file; written aside and moved into place.
+        language: zh or en, what the page shows first; both are in the file.
+    """
+    if language not in LANGUAGES:
+        raise ValueError(f"there is no report in {language!r}; languages are {', '.join(LANGUAGES)}")
+    page = render(build(read(published, iso_week)), language)
+    aside = out.with_name(f".{out.name}.{os.getpid()}")
+    aside.write_text(page, encoding="utf-8", newline="\n")
+    os.replace(aside, out)
+    return out
+
+
+def render(content: dict, language: str) -> str:
+    """The whole page as text."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    library, script = (_script_text(path) for path in (CHART_LIBRARY, FOLDER / "report.js"))
+    return environment.get_template("report.html.j2").render(
+        **content,
+        say=say,
+        language=language,
+        html_language=HTML_LANGUAGE[language],
+        style=Markup(_style()),
+        library=Markup(library),
+        script=Markup(script),
+        data=Markup(_inline_json(_script_data(content, language))),
+        policy=_content_policy(library, script),
+        document_title=_document_titles(content)[language],
+    )
+
+
+def _script_text(path: Path) -> str:
+    text = path.read_text(encoding="utf-8").replace("\r\n", "\n")
+    if "</script" in text.lower() or "<!--" in text:
+        raise ValueError(f"{path.name} can't be put into a page: it holds a tag that ends or comments a script")
+    return text
+
+
+def _style() -> str:
+    """The stylesheet, with the theme's colours and fonts as variables."""
+    colours = {
+        "ink": theme.INK, "muted": theme.MUTED_INK, "faint-line": theme.FAINT_LINE, "strong-line": theme.STRONG_LINE,
+        "paper": theme.PAPER, "shade": theme.SHADE, "blue": theme.BLUE, "sky": theme.SKY, "orange": theme.ORANGE,
+        "vermillion": theme.VERMILLION, "dark-vermillion": theme.DARK_VERMILLION, "dark-green": theme.DARK_GREEN,
+        "dark-orange": theme.DARK_ORANGE,
+    }
+    variables = "".join(f"--{name}:{value};" for name, value in colours.items())
+    return f":root{{{variables}--fonts:{theme.FONT_FAMILY};}}\n" + (FOLDER / "report.css").read_text(encoding="utf-8")
+
+
+def _content_policy(*scripts: str) -> str:
+    """Nothing is loaded, sent or submitted, and only these scripts run: a script in a name can't."""
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts
+    )
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "connect-src 'none'; form-action 'none'; base-uri 'none'"
+    )
+
+
+def _inline_json(data: dict) -> str:
+    """JSON that can stand inside a script element whatever its texts hold."""
+    return orjson.dumps(data).decode().replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _figure(figure: go.Figure) -> dict:
+    """A figure without the theme, which the page holds once."""
+    plain = figure.to_plotly_json()
+    plain["layout"].pop("template", None)
+    return {"data": list(plain["data"]), "layout": plain["layout"]}
+
+
+def _document_titles(content: dict) -> dict[str, str]:
+    return {language: STRINGS["document_title"][language].format(week=content["head"]["iso_week"])
+            for language in LANGUAGES}
+
+
+def _charts(value: object) -> list[Chart]:
+    """Every chart anywhere in the content."""
+    if isinstance(value, Chart):
+        return [value]
+    if isinstance(value, dict):
+        return [chart for part in value.values() for chart in _charts(part)]
+    if isinstance(value, list):
+        return [chart for part in value for chart in _charts(part)]
+    return []
+
+
+def _family(family: Family | None) -> dict | None:
+    if family is None:
+        return None
+    return {
+        "skeletons": {language: _figure(figure) for language, figure in family.skeletons.items()},
+        "members": family.members,
+    }
+
+
+def _script_data(content: dict, language: str) -> dict:
+    sites = content["sites"]
+    return {
+        "language": language,
+        "titles": _document_titles(content),
+        "template": theme.TEMPLATE.to_plotly_json(),
+        "config": theme.CONFIG,
+        "allPools": STRINGS["all_pools"],
+        "charts": {
+            chart.key: {name: _figure(figure) for name, figure in chart.figures.items()}
+            for chart in _charts(content)
+        },
+        "sites": None if sites["fan"] is None else {
+            "options": sites["options"], "first": sites["first"], "fan": _family(sites["fan"]),
+            "summaries": sites["summaries"], "diurnal": _family(sites["diurnal"]),
+            "diurnalSummaries": sites["diurnal_summaries"],
+        },
+    }
