@@ -36,14 +36,14 @@ RULES = {
             1 + number % 3 as request_count,
             case when number % 3 > 0 then number * 7 % 1000 end as input_tokens,
             case when number % 3 > 0 then number * 5 % 100 + ({part} = 'again')::int end as output_tokens
-        from numbers(2000)
+        from numbers(3000)
     """,
     "token_lengths": """
         select 'meter' as source_id, 'l' || number as event_id, hash(number) as payload_hash,
-            timestamp '2026-11-10' + to_hours(6 * (number // 5)) as window_started_at, 21600 + number as window_seconds,
+            timestamp '2026-11-10' + to_hours(18 + 24 * (number // 5)) as window_started_at, 43200 as window_seconds,
             't' || number % 5 as tenant_id, 'chat' as model_id, 100 + number as mean_input_tokens,
             20.5 + number as mean_output_tokens
-        from numbers(80)
+        from numbers(30)
     """,
     "job_logs": """
         select 'slurm' as source_id, 'j' || number || {part} as event_id, hash(number, {part}) as payload_hash,
@@ -55,33 +55,34 @@ RULES = {
             timestamp '2026-11-10' + to_seconds(number * 1111 + 900) as observed_at,
             case when {part} = 'first' then 'RUNNING' else 'COMPLETED' end as state, 4 as accelerator_count,
             2 as node_count, 'n' || number % 3 || ',n' || number % 3 + 1 as node_list
-        from numbers(300)
+        from numbers(460)
     """,
     "telemetry": """
         select 'dcgm' as source_id, 's' || number as event_id, hash(number) as payload_hash,
             timestamp '2026-11-10' + to_seconds(number * 240) as sampled_at, 'd' || number % 4 as device_id,
             'training' as pool_id, 240 as interval_seconds, (number % 100) / 100.0 as sm_active_ratio,
             case when number % 50 = 0 then 'down' end as device_state
-        from numbers(1440)
+        from numbers(2160)
     """,
     "pool_telemetry": """
         select 'counts' as source_id, 'p' || number as event_id, hash(number) as payload_hash,
             timestamp '2026-11-10' + to_seconds(number * 600) as sampled_at, 'earth' as cluster_id,
             'vc' || number % 2 as pool_id, 80 as installed_accelerator_count, number % 81 as allocated_accelerator_count
-        from numbers(576)
+        from numbers(864)
     """,
     "link_counters": """
         select 'snmp' as source_id, 'o' || number as event_id, hash(number) as payload_hash,
             timestamp '2026-11-10' + to_seconds(number * 311) as sampled_at, 'jjj-zjk--yrd-demo' as link_id,
             ((number % 700) * 1000000007)::ubigint as octets_a_to_b, (number * 999999937)::ubigint as octets_b_to_a
-        from numbers(1100) where number not between 270 and 290
+        from numbers(1700) where number not between 270 and 290
     """,
 }
 EVENT_TIMES = {table.name: table.event_time for table in EVENT_TABLES}
 PARTS = ("first", "second", "again", "late")
-BEFORE = {(day, part) for day in (10, 11, 12) for part in ("first", "second", "again")} | {(13, "first")}
-# The only delivery of the last day is withdrawn; one day loses a half, one gains what is late.
-AFTER = (BEFORE - {(13, "first"), (12, "second")}) | {(11, "late")}
+BEFORE = {(day, part) for day in (10, 11, 12, 13, 14) for part in ("first", "second", "again")} | {(15, "first")}
+# The only delivery of the last day is withdrawn, and all of the 12th: its neighbours lose a sample and
+# the lengths in force, though nothing of theirs changed. The 10th gains what is late.
+AFTER = {(day, part) for day, part in BEFORE if day not in (12, 15)} | {(10, "late")}
 
 
 def write_raw(path: Path, deliveries: set[tuple[int, str]], dirty: set[tuple[int, str]], backwards: bool) -> None:
@@ -180,7 +181,7 @@ def test_a_day_whose_only_delivery_was_withdrawn_is_empty(warehouses):
     """Prevents rows that no committed delivery holds any more from staying in the marts."""
     with duckdb.connect(str(warehouses[0]), read_only=True) as connection:
         days = connection.execute("select max(event_day) from capacity.fct_token_usage_hourly").fetchone()
-    assert str(days[0]) == "2026-11-12"
+    assert str(days[0]) == "2026-11-14"
 
 
 def test_landing_raw_and_marts_agree(warehouses):
