@@ -29,7 +29,8 @@ def load(tmp_path: Path) -> Load:
             spooled = spool(source, tmp_path / "text")
             parsed = parse(connection, format, Options(name=name, source_id="source", **options), spooled, source, NOW)
             found = connection.execute(
-                "select * from judged where fault is null and rowid not in (select row_id from surplus) order by rowid"
+                "select * from judged where fault is null and rowid not in (select row_id from surplus) "
+                "order by line_number, line_count desc"
             )
             names = [column[0] for column in found.description]
             return parsed, [dict(zip(names, row, strict=True)) for row in found.fetchall()]
