@@ -450,9 +450,9 @@ def _grouped(passed_over: Sequence[Any]) -> dict[str, list[Path]]:
 
 def _summarize(here: Session) -> None:
     """Where everything is, and the few figures that tell a good run from a bad one."""
-    import duckdb
+    from orchestration import warehouse
 
-    with duckdb.connect(str(_published(here)), read_only=True) as published:
+    with warehouse.open_published(_published(here)) as published:
         publication = published.execute("select iso_week, data_as_of, run_id from meta.publication").fetchone()
         deliveries = published.execute(
             "select count(*), sum(received_count), sum(loaded_count), sum(duplicate_count), sum(quarantined_count) "
@@ -785,11 +785,11 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 
 def _publication(here: Session) -> dict[str, Any] | None:
-    import duckdb
+    from orchestration import warehouse
 
     if not here.home.capacity.exists():
         return None
-    with duckdb.connect(str(here.home.capacity), read_only=True) as published:
+    with warehouse.open_published(here.home.capacity) as published:
         row = published.execute("select run_id, published_at, data_as_of, iso_week from meta.publication").fetchone()
     return dict(zip(("run_id", "published_at", "data_as_of", "iso_week"), row, strict=True))
 
@@ -919,9 +919,9 @@ DOCTOR_CHECKS: tuple[Callable[[Session], Finding], ...] = (
 def reconcile(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Compare landing, raw and marts; every difference must be 0."""
     with session(home, as_json) as here:
-        import duckdb
+        from orchestration import warehouse
 
-        with duckdb.connect(str(_published(here)), read_only=True) as published:
+        with warehouse.open_published(_published(here)) as published:
             cursor = published.execute("select * from quality.fct_reconciliation order by all")
             names = [column[0] for column in cursor.description]
             rows = cursor.fetchall()

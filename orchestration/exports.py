@@ -12,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 
-from orchestration.warehouse import identifier, literal
+from orchestration.warehouse import identifier, literal, open_published
 
 FORMATS = ("csv", "parquet")
 # A spreadsheet runs a text cell that begins with one of these as a formula (OWASP ASVS 1.2.10).
@@ -30,7 +30,7 @@ class Exported:
 
 def tables_of(published: Path) -> list[str]:
     """Names of the marts in a published file, as schema.table."""
-    with duckdb.connect(str(published), read_only=True) as connection:
+    with open_published(published) as connection:
         return [row[0] for row in connection.execute(
             "select schema_name || '.' || table_name from duckdb_tables() "
             "where database_name = current_database() order by 1"
@@ -43,7 +43,7 @@ def export(published: Path, out: Path, format: str, tables: Sequence[str]) -> li
         raise ValueError(f"{format!r} is not an export format; use {' or '.join(FORMATS)}")
     out.mkdir(parents=True, exist_ok=True)
     exported = []
-    with duckdb.connect(str(published), read_only=True) as connection:
+    with open_published(published) as connection:
         for table in tables:
             target = out / f"{table}.{format}"
             aside = target.with_name(f".{target.name}.part")

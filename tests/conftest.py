@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from orchestration.home import PROJECT, Home
+from orchestration.warehouse import canonical_hash, open_published
 
 TIDEGAUGE = Path(sys.executable).with_name("tidegauge")
 # Real traces are kept beside the checkout and are not part of it.
@@ -122,8 +122,18 @@ def query() -> Callable[[Path, str], list[tuple]]:
     """Rows of a query over a DuckDB file, opened read only."""
 
     def rows(path: Path, sql: str) -> list[tuple]:
-        with duckdb.connect(str(path), read_only=True) as connection:
-            connection.execute("set TimeZone = 'UTC'")
+        with open_published(path) as connection:
             return connection.execute(sql).fetchall()
 
     return rows
+
+
+@pytest.fixture
+def hashes() -> Callable[[Path], dict[str, str]]:
+    """Canonical hash of each mart of a published file."""
+
+    def of(path: Path) -> dict[str, str]:
+        with open_published(path) as connection:
+            return canonical_hash(connection)
+
+    return of

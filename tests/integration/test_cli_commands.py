@@ -14,8 +14,6 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration.warehouse import canonical_hash
-
 TIDEGAUGE = Path(sys.executable).with_name("tidegauge")
 
 
@@ -110,15 +108,15 @@ def test_a_dry_backfill_names_the_deliveries_and_does_nothing(simulated_home, ti
     assert simulated_home.warehouse.stat().st_mtime_ns == before
 
 
-def test_a_backfill_replays_its_days_and_moves_nothing_that_is_right(copied_home, tidegauge):
+def test_a_backfill_replays_its_days_and_moves_nothing_that_is_right(copied_home, tidegauge, hashes):
     """A replay of unchanged deliveries with an unchanged parser must give the same figures."""
-    before = canonical_hash(copied_home.capacity)
+    before = hashes(copied_home.capacity)
     ran = tidegauge(
         copied_home, "backfill", "token_usage", "--from", "2026-11-18", "--to", "2026-11-19", "--reason", "test", "--json"
     )
     assert ran.exit_code == 0, ran.stdout
     assert ran.json["moved"] == []
-    assert canonical_hash(copied_home.capacity) == before
+    assert hashes(copied_home.capacity) == before
 
 
 def test_a_correction_shows_which_figures_moved(copied_home, tidegauge):

@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from orchestration.home import Home
-from orchestration.warehouse import canonical_hash
 
 WINDOW_SECONDS = 600
 TOKEN_MEASURES = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
@@ -134,14 +133,14 @@ def test_traces_lie_in_the_week_of_the_report(traces_home, query):
     assert (traces_home.reports / "weekly" / "2026-W47.html").stat().st_size > 10_000
 
 
-def test_the_second_demo_changes_nothing(traces_home, shared_data, tidegauge):
+def test_the_second_demo_changes_nothing(traces_home, shared_data, tidegauge, hashes):
     """A repeated command that moved a figure would make every figure doubtful."""
-    before = canonical_hash(traces_home.capacity)
+    before = hashes(traces_home.capacity)
     landing = _files(traces_home.landing)
     ran = tidegauge(traces_home, "demo", "--traces", shared_data)
     assert ran.exit_code == 0
     assert "nothing new" in ran.stdout
-    assert canonical_hash(traces_home.capacity) == before
+    assert hashes(traces_home.capacity) == before
     assert _files(traces_home.landing) == landing
 
 
@@ -222,13 +221,13 @@ def test_job_hours_are_the_truth(simulated_home, truth, query):
     assert abs(hours - planted) <= Decimal("0.000001") * attempts
 
 
-def test_the_second_simulated_demo_changes_nothing(copied_home, tidegauge):
+def test_the_second_simulated_demo_changes_nothing(copied_home, tidegauge, hashes):
     """The newcomer who types `make demo` twice must see the same report."""
-    before = canonical_hash(copied_home.capacity)
+    before = hashes(copied_home.capacity)
     ran = tidegauge(copied_home, "demo", "--days", 21, "--events-per-day", 1500, "--seed", 7)
     assert ran.exit_code == 0
     assert "nothing new" in ran.stdout
-    assert canonical_hash(copied_home.capacity) == before
+    assert hashes(copied_home.capacity) == before
 
 
 def test_a_demo_does_not_write_over_another_simulation(copied_home, tidegauge):
@@ -238,9 +237,9 @@ def test_a_demo_does_not_write_over_another_simulation(copied_home, tidegauge):
     assert "another simulation" in ran.stderr
 
 
-def test_a_machine_in_new_york_makes_the_same_marts(copied_home, simulated_home, tidegauge):
+def test_a_machine_in_new_york_makes_the_same_marts(copied_home, simulated_home, tidegauge, hashes):
     """A day cut in the host's zone would move eight hours of usage to another day, and week."""
     ran = tidegauge(copied_home, "rebuild", TZ="America/New_York")
     assert ran.exit_code == 0, ran.stderr
     assert "no published figure moved" in ran.stdout
-    assert canonical_hash(copied_home.capacity) == canonical_hash(simulated_home.capacity)
+    assert hashes(copied_home.capacity) == hashes(simulated_home.capacity)
