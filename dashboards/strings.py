@@ -79,7 +79,7 @@ STRINGS: dict[str, dict[str, str]] = {
     "column_where_pool": {"zh": "站点与卡型", "en": "Where, accelerator type"},
     "column_demand_usable": {"zh": "忙时需求 / 可用", "en": "Demand / usable"},
     "column_pool": {"zh": "资源池", "en": "Pool"},
-    "column_now": {"zh": "当前忙时负载", "en": "Now p95"},
+    "column_now": {"zh": "当前 p95", "en": "Now p95"},
     "column_usable": {"zh": "可用卡数", "en": "Usable"},
     "column_runs_out": {"zh": "耗尽（中位 / 90% 把握）", "en": "Runs out (median / 90% certain)"},
     "column_action": {"zh": "行动", "en": "Action"},
@@ -164,7 +164,7 @@ STRINGS: dict[str, dict[str, str]] = {
         "zh": "需求变化最大的 {count} 个站点：{up} 个上升，{down} 个下降。",
         "en": "The {count} sites whose demand moved most: {up} up, {down} down.",
     },
-    "axis_change_hours": {"zh": "需求变化（卡时，较上周）", "en": "change in demand, accelerator-hours on last week"},
+    "movers_title": {"zh": "需求较上周的变化（卡时）", "en": "Change in demand on last week, accelerator-hours"},
     "column_site": {"zh": "站点", "en": "Site"},
     "column_this_week": {"zh": "本周", "en": "This week"},
     "column_last_week": {"zh": "上周", "en": "Last week"},
@@ -332,6 +332,8 @@ STRINGS: dict[str, dict[str, str]] = {
         "zh": "滚动起点回测（只用更早的起点校准）：各提前周数下资源池预测中位数的误差（WAPE）。",
         "en": "Rolling-origin backtest, calibrated on earlier origins only: error of the median (WAPE) by weeks ahead, over pools.",
     },
+    "accuracy_title": {"zh": "各提前周数的误差", "en": "Error by weeks ahead"},
+    "accuracy_table": {"zh": "按层级与模型", "en": "By level and model"},
     "axis_weeks_ahead": {"zh": "提前周数", "en": "weeks ahead"},
     "axis_wape": {"zh": "误差（WAPE）", "en": "error (WAPE)"},
     "column_level": {"zh": "层级", "en": "Level"},
@@ -412,6 +414,12 @@ STRINGS: dict[str, dict[str, str]] = {
         "zh": "一周各小时需求的第 95 百分位，不低于平均小时。无法按小时测量时用 1.5 倍平均小时（假设）。站点或全网为各资源池忙时之和，即互不相助时所需。",
         "en": "The 95th percentile of the week's hours, never below the mean hour. Where hours can't be measured, 1.5 times the mean "
               "hour (assumption). A site or the nation is the sum of its pools' busy hours: what is needed when pools do not help each other.",
+    },
+    "term_load": {"zh": "忙时负载（当前 p95）", "en": "Busy-hour load (now p95)"},
+    "text_load": {
+        "zh": "忙时需求除以在线的卡（装机 − 故障 − 计划停机）。可用供给小于在线的卡，因此负载不到 100% 时供给就可能已耗尽。",
+        "en": "Busy-hour demand over the accelerators that were up (installed − down − planned down). Usable supply is less than "
+              "those, so supply can run out below a load of 100%.",
     },
     "term_runs_out": {"zh": "耗尽周", "en": "Runs out"},
     "text_runs_out": {

@@ -83,9 +83,11 @@ TEMPLATE = go.layout.Template(
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.01, "xanchor": "left", "x": 0,
                    "bgcolor": "rgba(0,0,0,0)"},
         "xaxis": {"gridcolor": FAINT_LINE, "linecolor": STRONG_LINE, "zeroline": False, "ticks": "outside",
-                  "tickcolor": STRONG_LINE, "automargin": True, "fixedrange": True},
+                  "tickcolor": STRONG_LINE, "automargin": True, "fixedrange": True,
+                  "tickfont": {"size": 12}, "title": {"font": {"size": 12, "color": MUTED_INK}}},
         "yaxis": {"gridcolor": FAINT_LINE, "linecolor": STRONG_LINE, "zeroline": False, "automargin": True,
-                  "fixedrange": True},
+                  "fixedrange": True, "tickfont": {"size": 12},
+                  "title": {"font": {"size": 12, "color": MUTED_INK}}},
         "separators": ".,",
     }
 )

@@ -284,7 +284,7 @@ def _read_ndjson_by_line(con, format: TabularFormat, spool: Spool, faults: list)
     """)
     for number, code in con.execute("select line_number, fault from by_line where fault is not null order by 1").fetchall():
         faults.append((number, 1, code, messages[code]))
-    fields = ", ".join(f"json_extract(line, {_literal(_json_path(name))}) as {_identifier(name)}" for name in format.inputs)
+    fields = ", ".join(f"nullif(json_extract(line, {_literal(_json_path(name))}), 'null'::json) as {_identifier(name)}" for name in format.inputs)
     texts = ", ".join(_json_text(format.table, name) for name in format.inputs)
     con.execute(f"""
         create or replace temp view arrived as

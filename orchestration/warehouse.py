@@ -849,7 +849,7 @@ def publish(home: Home, run_id: str) -> Publication:
             raise WarehouseAbsent(f"no warehouse yet at {home.warehouse}: `tidegauge run` makes it")
         home.published.mkdir(parents=True, exist_ok=True)
         _remove_asides(home)
-        aside = home.published / f".capacity.{run_id}.duckdb"
+        aside = home.published / f".edition-{run_id}.duckdb"
         faults.point("publish:before_copy")
         try:
             publication = _write_edition(home, aside, run_id)
@@ -867,14 +867,15 @@ def publish(home: Home, run_id: str) -> Publication:
 
 def _remove_asides(home: Home) -> None:
     """Removes what a killed or failed publish left; the writer lock says no other is at work."""
-    for path in home.published.glob(".capacity.*"):
+    for path in home.published.glob(".edition-*"):
         path.unlink()
 
 
 def _write_edition(home: Home, aside: Path, run_id: str) -> Publication:
-    connection = duckdb.connect(str(aside))
+    connection = duckdb.connect(":memory:")
     try:
         configure(connection, home)
+        attach_edition(connection, aside, read_only=False)
         os.chmod(aside, 0o640)
         connection.execute(f"attach {literal(str(home.warehouse))} as warehouse (read_only)")
         row_counts = _copy_schemas(connection)
@@ -887,10 +888,32 @@ def _write_edition(home: Home, aside: Path, run_id: str) -> Publication:
         if not all(check.passed for check in checks):
             raise AuditFailed(checks)
         publication = _write_publication(connection, home, run_id, forecast_stamp, row_counts, checks)
-        connection.execute("checkpoint")
+        connection.execute("checkpoint edition")
     finally:
         connection.close()
     return publication
+
+
+def attach_edition(connection: duckdb.DuckDBPyConnection, path: Path | str, read_only: bool = True) -> None:
+    """Makes a published file the default database under a name that none of its schemas has.
+
+    Opened directly, capacity.duckdb is a catalog named capacity, and ``capacity.fct_jobs`` is ambiguous.
+    """
+    mode = "read_only" if read_only else "read_write"
+    connection.execute(f"attach {literal(str(path))} as edition ({mode})")
+    connection.execute("use edition")
+
+
+@contextmanager
+def open_published(path: Path | str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A published file, to read: ``select * from capacity.fct_jobs`` works."""
+    connection = duckdb.connect(":memory:")
+    try:
+        connection.execute("set TimeZone = 'UTC'")
+        attach_edition(connection, path)
+        yield connection
+    finally:
+        connection.close()
 
 
 def _copy_schemas(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
@@ -935,15 +958,24 @@ def _write_publication(
     return publication
 
 
+@contextmanager
+def open_published(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A published file to read, with `schema.table` names.
+
+    Opened by its path, capacity.duckdb would be a catalog named like its own schema, and every name ambiguous.
+    """
+    with duckdb.connect() as connection:
+        connection.execute(f"attach {literal(str(path))} as published (read_only)")
+        connection.execute("use published")
+        yield connection
+
+
 def publication_of(path: Path) -> Publication:
     """What a published file says of itself."""
-    connection = duckdb.connect(str(path), read_only=True)
-    try:
+    with open_published(path) as connection:
         run_id, published_at, data_as_of, iso_week, forecast_stamp = connection.execute(
             "select run_id, published_at, data_as_of, iso_week, forecast_stamp from meta.publication"
         ).fetchone()
-    finally:
-        connection.close()
     return Publication(path, run_id, published_at, data_as_of, iso_week, forecast_stamp)
 
 
@@ -969,12 +1001,8 @@ def canonical_hash(
     """
     if isinstance(source, duckdb.DuckDBPyConnection):
         return _hash_tables(source, schemas)
-    connection = duckdb.connect(str(source), read_only=True)
-    try:
-        connection.execute("set TimeZone = 'UTC'")
+    with open_published(source) as connection:
         return _hash_tables(connection, schemas)
-    finally:
-        connection.close()
 
 
 def _hash_tables(connection: duckdb.DuckDBPyConnection, schemas: Sequence[str]) -> dict[str, str]:
@@ -990,18 +1018,18 @@ def _hash_tables(connection: duckdb.DuckDBPyConnection, schemas: Sequence[str]) 
         if column not in RUN_DEPENDENT_COLUMNS:
             columns.setdefault((schema, table), []).append((column, data_type))
     return {
-        f"{schema}.{table}": _hash_table(connection, schema, table, names)
+        f"{schema}.{table}": _hash_table(connection, f"{identifier(schema)}.{identifier(table)}", names)
         for (schema, table), names in columns.items()
     }
 
 
 def _hash_table(
-    connection: duckdb.DuckDBPyConnection, schema: str, table: str, columns: Sequence[tuple[str, str]]
+    connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[tuple[str, str]]
 ) -> str:
     digest = hashlib.sha256(repr(list(columns)).encode())
     text = " || ".join(_canonical_text(name, data_type) for name, data_type in columns)
     result = connection.execute(
-        f"select {text} as row_text from {identifier(schema)}.{identifier(table)} order by row_text"
+        f"select {text} as row_text from {table} order by row_text"
     )
     while batch := result.fetchmany(50_000):
         digest.update("".join(row[0] for row in batch).encode())

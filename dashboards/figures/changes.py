@@ -27,14 +27,15 @@ def movers_figure(movers: pl.DataFrame, language: str) -> go.Figure:
             text=[("+" if change >= 0 else "−") + compact_text(abs(change), language) for change in changes],
             textposition="outside", hovertemplate="%{y} · %{text}<extra></extra>",
             marker={"color": colour, "line": {"color": theme.INK, "width": 0.6},
-                    "pattern": {"shape": pattern, "fgcolor": theme.INK, "size": 6, "solidity": 0.25}},
+                    "pattern": {"shape": pattern, "fillmode": "overlay", "fgcolor": theme.INK, "size": 6,
+                                "solidity": 0.2, "fgopacity": 0.6}},
         )
-    reach = 1.25 * max((abs(float(change)) for change in movers["change_accelerator_hours"]), default=1)
+    reach = 1.35 * max((abs(float(change)) for change in movers["change_accelerator_hours"]), default=1)
     low = min((float(change) for change in movers["change_accelerator_hours"]), default=0)
     figure.update_layout(
-        template=theme.TEMPLATE, barmode="overlay", height=max(180, 104 + 26 * movers.height), bargap=0.3,
-        xaxis={"title": {"text": spoken("axis_change_hours", language)}, "zeroline": True,
-               "zerolinecolor": theme.INK, "range": [min(-0.05 * reach, 1.35 * low), reach], "tickformat": ",~s"},
+        template=theme.TEMPLATE, barmode="overlay", height=max(180, 90 + 26 * movers.height), bargap=0.3,
+        xaxis={"zeroline": True, "zerolinecolor": theme.INK, "range": [min(-0.05 * reach, low - 0.3 * reach), reach],
+               "tickformat": ",~s", "nticks": 7},
         yaxis={"type": "category", "autorange": "reversed", "ticks": "",
                "categoryorder": "array", "categoryarray": [figure_label(name) for name in movers["name"]]},
     )

@@ -21,7 +21,8 @@ PARTS = (
 
 def _marker(colour: str, pattern: str) -> dict:
     return {"color": colour, "line": {"color": theme.INK, "width": 0.6},
-            "pattern": {"shape": pattern, "fgcolor": theme.INK, "size": 6, "solidity": 0.25, "fgopacity": 0.65}}
+            "pattern": {"shape": pattern, "fillmode": "overlay", "fgcolor": theme.INK, "size": 6, "solidity": 0.2,
+                        "fgopacity": 0.6}}
 
 
 def _shares(rows: pl.DataFrame, part: str) -> list[float]:

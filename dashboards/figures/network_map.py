@@ -15,7 +15,16 @@ from dashboards.bilingual import figure_label, spoken
 
 _FIRST_PARALLEL, _SECOND_PARALLEL, _MIDDLE_LATITUDE, _MIDDLE_LONGITUDE = 25.0, 47.0, 36.0, 105.0
 LABEL_FROM_RATIO = 0.8
-SMALLEST_MARK, LARGEST_MARK = 9, 40
+SMALLEST_MARK, LARGEST_MARK = 9, 34
+HEIGHT = 640
+
+# Where a label may stand beside its mark: Plotly's name, and the direction (right, up) it moves in.
+_PLACES = (
+    ("top center", 0, 1), ("bottom center", 0, -1), ("middle right", 1, 0), ("middle left", -1, 0),
+    ("top right", 1, 1), ("top left", -1, 1), ("bottom right", 1, -1), ("bottom left", -1, -1),
+)
+_PIXELS_ACROSS = 640
+_LINE_PIXELS, _LATIN_PIXELS, _HAN_PIXELS = 15, 7, 12.5
 
 
 def project(latitude: float, longitude: float) -> tuple[float, float]:
@@ -43,27 +52,25 @@ def network_map_figure(sites: pl.DataFrame, links: pl.DataFrame, language: str) 
         links: (link_id, a_site_id, b_site_id, load_ratio); null without telemetry. Links whose ends are not
             both drawn are left out.
     """
-    drawn = sites.filter(pl.col("latitude").is_not_null() & pl.col("longitude").is_not_null())
-    place = {
-        row["site_id"]: project(row["latitude"], row["longitude"]) for row in drawn.iter_rows(named=True)
-    }
+    rows = sites.filter(
+        pl.col("latitude").is_not_null() & pl.col("longitude").is_not_null()
+    ).sort("usable_accelerator_count", descending=True).to_dicts()
+    place = {row["site_id"]: project(row["latitude"], row["longitude"]) for row in rows}
     figure = go.Figure()
     _add_links(figure, links, place, language)
-    _add_sites(figure, drawn, place, language)
+    _add_sites(figure, rows, place, language)
     hidden = {"visible": False, "fixedrange": True}
     figure.update_layout(
-        template=theme.TEMPLATE, height=640, hovermode="closest", margin={"l": 4, "r": 4, "t": 8, "b": 4},
+        template=theme.TEMPLATE, height=HEIGHT, hovermode="closest", margin={"l": 4, "r": 4, "t": 8, "b": 4},
         xaxis=hidden, yaxis={**hidden, "scaleanchor": "x", "scaleratio": 1},
-        legend={"itemsizing": "constant"},
+        legend={"itemsizing": "constant", "itemclick": False, "itemdoubleclick": False},
     )
     return figure
 
 
 def _add_links(figure: go.Figure, links: pl.DataFrame, place: dict, language: str) -> None:
     rows = [row for row in links.iter_rows(named=True) if {row["a_site_id"], row["b_site_id"]} <= place.keys()]
-    unknown = theme.LoadBand("unknown", 0, "#c3ccd3", "circle", "dot", 0.8)
-    names = {band.key: spoken("legend_links", language, band=spoken(band.key, language)) for band in theme.LOAD_BANDS}
-    names["unknown"] = spoken("legend_links_unknown", language)
+    unknown = theme.LoadBand("unknown", 0, theme.GREY, "circle", "dot", 0.8)
     for band in (unknown, *theme.LOAD_BANDS):
         xs: list[float | None] = []
         ys: list[float | None] = []
@@ -74,45 +81,52 @@ def _add_links(figure: go.Figure, links: pl.DataFrame, place: dict, language: st
             xs += [round(first_x, 4), round(second_x, 4), None]
             ys += [round(first_y, 4), round(second_y, 4), None]
         if xs:
+            name = (
+                spoken("legend_links_unknown", language) if band is unknown
+                else spoken("legend_links", language, band=spoken(band.key, language))
+            )
             figure.add_scatter(
-                x=xs, y=ys, mode="lines", name=names[band.key], meta="links", hoverinfo="skip", legendrank=1000,
+                x=xs, y=ys, mode="lines", name=name, meta="links", hoverinfo="skip", legendrank=2000,
                 line={"color": band.colour, "dash": band.dash, "width": band.width},
-                opacity=1 if band.least >= LABEL_FROM_RATIO else 0.45,
+                opacity=1 if band.least >= LABEL_FROM_RATIO else 0.5,
             )
 
 
-def _add_sites(figure: go.Figure, sites: pl.DataFrame, place: dict, language: str) -> None:
-    largest = max(sites["usable_accelerator_count"].max() or 0, 1)
-    for band in (None, *theme.LOAD_BANDS):
-        rows = [
-            row for row in sites.sort("usable_accelerator_count", descending=True).iter_rows(named=True)
-            if band == (None if row["load_ratio"] is None else theme.load_band(row["load_ratio"]))
-        ]
-        if not rows:
+def _add_sites(figure: go.Figure, rows: list[dict], place: dict, language: str) -> None:
+    """All sites as one trace, the largest first so that none hides another, and a legend entry per band."""
+    largest = max((row["usable_accelerator_count"] for row in rows), default=0) or 1
+    bands = [None if row["load_ratio"] is None else theme.load_band(row["load_ratio"]) for row in rows]
+    sizes = [_size(row["usable_accelerator_count"], largest) for row in rows]
+    labels = [_label(row) for row in rows]
+    figure.add_scatter(
+        x=[round(place[row["site_id"]][0], 4) for row in rows],
+        y=[round(place[row["site_id"]][1], 4) for row in rows],
+        mode="markers+text", meta="sites", showlegend=False, customdata=[row["site_id"] for row in rows],
+        text=labels, textposition=_label_places(rows, labels, sizes, place),
+        textfont={"size": 12, "color": theme.INK},
+        hovertext=[
+            spoken("hover_site", language, name=figure_label(row["name"]), load=_percent(row["load_ratio"]),
+                   usable=f"{row['usable_accelerator_count']:,.0f}") for row in rows
+        ],
+        hovertemplate="%{hovertext}<extra></extra>",
+        marker={
+            "symbol": [band.symbol if band else "circle-open" for band in bands],
+            "color": [band.colour if band else theme.MUTED_INK for band in bands],
+            "size": sizes, "opacity": 0.92,
+            "line": {"color": theme.INK, "width": [2 if row["site_kind"] == "hub" else 0.8 for row in rows]},
+        },
+    )
+    for band in (*theme.LOAD_BANDS, None):
+        if band not in bands:
             continue
         name = (
-            spoken("legend_sites_none", language) if band is None
-            else spoken("legend_sites", language, band=spoken(band.key, language))
+            spoken("legend_sites", language, band=spoken(band.key, language)) if band
+            else spoken("legend_sites_none", language)
         )
         figure.add_scatter(
-            x=[round(place[row["site_id"]][0], 4) for row in rows],
-            y=[round(place[row["site_id"]][1], 4) for row in rows],
-            mode="markers+text", name=name, meta="sites", customdata=[row["site_id"] for row in rows],
-            text=[_label(row) for row in rows], textposition="top center",
-            textfont={"size": 12, "color": theme.INK},
-            hovertext=[
-                spoken("hover_site", language, name=figure_label(row["name"]), load=_percent(row["load_ratio"]),
-                       usable=f"{row['usable_accelerator_count']:,.0f}") for row in rows
-            ],
-            hovertemplate="%{hovertext}<extra></extra>",
-            marker={
-                "symbol": "circle-open" if band is None else band.symbol,
-                "color": theme.MUTED_INK if band is None else band.colour,
-                "size": [_size(row["usable_accelerator_count"], largest) for row in rows],
-                "line": {"color": theme.INK,
-                         "width": [2.2 if row["site_kind"] == "hub" else 0.8 for row in rows]},
-                "opacity": 0.95,
-            },
+            x=[None], y=[None], mode="markers", name=name, meta="legend", hoverinfo="skip",
+            marker={"symbol": band.symbol if band else "circle-open", "size": 11,
+                    "color": band.colour if band else theme.MUTED_INK, "line": {"color": theme.INK, "width": 0.8}},
         )
 
 
@@ -125,10 +139,50 @@ def _label(row: dict) -> str:
     return f"<b>{name} {_percent(row['load_ratio'])}</b>" if hot else name
 
 
+def _label_places(rows: list[dict], labels: list[str], sizes: list[float], place: dict) -> list[str]:
+    """For each label the first place beside its mark where it covers no other mark and no earlier label."""
+    if not rows:
+        return []
+    xs = [place[row["site_id"]][0] for row in rows]
+    scale = _PIXELS_ACROSS / ((max(xs) - min(xs)) or 1)
+    centres = [(place[row["site_id"]][0] * scale, place[row["site_id"]][1] * scale) for row in rows]
+    marks = [(x - size / 2, x + size / 2, y - size / 2, y + size / 2)
+             for (x, y), size in zip(centres, sizes, strict=True)]
+    taken: list[tuple[float, float, float, float]] = []
+    chosen = []
+    for index, label in enumerate(labels):
+        if not label:
+            chosen.append(_PLACES[0][0])
+            continue
+        boxes = [_label_box(label, centres[index], sizes[index], right, up) for _, right, up in _PLACES]
+        others = marks[:index] + marks[index + 1 :] + taken
+        covered = [sum(_overlap(box, other) for other in others) for box in boxes]
+        best = covered.index(min(covered))
+        taken.append(boxes[best])
+        chosen.append(_PLACES[best][0])
+    return chosen
+
+
+def _label_box(
+    label: str, centre: tuple[float, float], size: float, right: int, up: int
+) -> tuple[float, float, float, float]:
+    """Left, right, bottom and top of a label beside a mark, in pixels."""
+    text = label.replace("<b>", "").replace("</b>", "")
+    width = sum(_HAN_PIXELS if ord(letter) > 0x2E80 else _LATIN_PIXELS for letter in text)
+    x = centre[0] + right * (size / 2 + 3 + width / 2)
+    y = centre[1] + up * (size / 2 + 1 + _LINE_PIXELS / 2)
+    return x - width / 2, x + width / 2, y - _LINE_PIXELS / 2, y + _LINE_PIXELS / 2
+
+
+def _overlap(first: tuple[float, float, float, float], second: tuple[float, float, float, float]) -> float:
+    across = min(first[1], second[1]) - max(first[0], second[0])
+    upward = min(first[3], second[3]) - max(first[2], second[2])
+    return max(across, 0) * max(upward, 0)
+
+
 def _size(usable: float, largest: float) -> float:
     return round(SMALLEST_MARK + (LARGEST_MARK - SMALLEST_MARK) * math.sqrt(max(usable, 0) / largest), 1)
 
 
 def _percent(ratio: float | None) -> str:
     return "–" if ratio is None else f"{ratio:.0%}"
-

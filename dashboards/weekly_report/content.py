@@ -399,7 +399,7 @@ def _changes(readings: Readings, names: Names) -> dict:
     )
     rises = shown.filter(pl.col("change_accelerator_hours") >= 0).height
     chart = Chart(
-        "movers", say("axis_change_hours"),
+        "movers", say("movers_title"),
         say("movers_summary", count=whole(shown.height), up=whole(rises), down=whole(shown.height - rises)),
         {language: movers_figure(_with_names(shown, names, language), language) for language in LANGUAGES}, table,
     )
@@ -553,8 +553,9 @@ def _sites(readings: Readings, names: Names) -> dict:
             need = needs.get(series_id)
             summaries[key] = _site_summary(where, past, ahead, plan, need, readings).plain()
     diurnal, diurnal_summaries = _diurnal(readings, names, list(keys))
-    acting = sorted((row for row in readings.need if row["action"] != "none"), key=_urgency)
-    first = (acting[0]["site_id"], acting[0]["accelerator_id"]) if acting else (next(iter(keys)), ALL_TYPES)
+    acting = [row for row in readings.need if row["action"] != "none"]
+    worst = max(acting, key=lambda row: row["expected_shortfall_accelerator_count"], default=None)
+    first = (worst["site_id"], worst["accelerator_id"]) if worst else (next(iter(keys)), ALL_TYPES)
     return {
         "options": [
             {"site_id": site_id, "name": names.site(site_id).plain(),
@@ -732,7 +733,7 @@ def _accuracy(readings: Readings, names: Names) -> dict:
         [(say("axis_weeks_ahead"), True), *((say(f"model_{model}"), True) for model in models)],
         [[whole(week), *(percent(by_week.get((model, week)), 1) for model in models)] for week in weeks],
     )
-    chart = Chart("accuracy", say("axis_wape"), say("accuracy_summary"),
+    chart = Chart("accuracy", say("accuracy_title"), say("accuracy_summary"),
                   {language: accuracy_figure(errors, in_use, language) for language in LANGUAGES}, table)
     return {"title": title, "chart": chart, "table": _accuracy_table(readings, in_use),
             "losing": _losing_pools(readings, names, in_use)}
@@ -760,7 +761,7 @@ def _accuracy_table(readings: Readings, in_use: str) -> Table:
                 percent(metrics.get("coverage_95_ratio")), whole(metrics.get("scored_count")),
             ])
     return Table(
-        say("section_accuracy"),
+        say("accuracy_table"),
         [(say("column_level"), False), (say("column_model"), False), (say("column_relative_loss"), True),
          (say("column_wape"), True), (say("column_coverage_80"), True), (say("column_coverage_95"), True),
          (say("column_scored"), True)], rows,
@@ -861,6 +862,7 @@ def _unregistered(readings: Readings) -> Bilingual:
 TERMS = (
     ("term_pool", "text_pool", "definition"), ("term_usable", "text_usable", "definition"),
     ("term_demand", "text_demand", "definition"), ("term_busy_hour", "text_busy_hour", "definition"),
+    ("term_load", "text_load", "definition"),
     ("term_runs_out", "text_runs_out", "definition"), ("term_order", "text_order", "assumption"),
     ("term_order_by", "text_order_by", "assumption"), ("term_move", "text_move", "method"),
     ("term_committed", "text_committed", "definition"), ("term_forecast", "text_forecast", "method"),

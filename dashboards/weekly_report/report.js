@@ -51,12 +51,14 @@
   // Small screens: no room for words beside the axes, and the map keeps its shape.
   function narrow(layout, traces) {
     layout.font = { size: 11 };
-    if (layout.yaxis && layout.yaxis.title) layout.yaxis = Object.assign({}, layout.yaxis, { title: undefined });
-    if (layout.yaxis && layout.yaxis.scaleanchor) layout.height = 460;
+    layout.yaxis = Object.assign({}, layout.yaxis, { title: undefined });
+    if (layout.yaxis.scaleanchor) layout.height = 480;
     layout.margin = Object.assign({}, layout.margin, { l: 8, r: 8 });
     layout.legend = Object.assign({}, layout.legend, { font: { size: 11 } });
     traces.forEach((trace) => {
-      if (trace.meta === "sites") trace.text = trace.text.map((label) => (label.startsWith("<b>") ? label : ""));
+      if (trace.meta !== "sites") return;
+      trace.text = trace.text.map((label) => (label.startsWith("<b>") ? label : ""));
+      trace.marker = Object.assign({}, trace.marker, { size: trace.marker.size.map((size) => 0.7 * size) });
     });
   }
 
@@ -72,8 +74,7 @@
 
   function drawFixed(width) {
     return Object.keys(data.charts).map((key) => {
-      const element = document.querySelector('[data-chart="' + key + '"]') || byId(key);
-      return draw(element, copy(data.charts[key][state.lang]), width);
+      return draw(byId("chart-" + key), copy(data.charts[key][state.lang]), width);
     });
   }
 
@@ -126,12 +127,12 @@
     const fan = memberFigure(data.sites.fan, memberKey());
     byId("fan-summary").textContent = data.sites.summaries[memberKey()][state.lang];
     fillTable(byId("fan-table"), fanRows(fan));
-    const drawn = [draw(byId("fan"), fan, width)];
+    const drawn = [draw(byId("chart-fan"), fan, width)];
     const hours = data.sites.diurnal.members[state.site];
     byId("diurnal-summary").textContent = data.sites.diurnalSummaries[state.site][state.lang];
-    byId("diurnal").hidden = byId("diurnal-details").hidden = !hours;
+    byId("chart-diurnal").hidden = byId("diurnal-details").hidden = !hours;
     if (hours) {
-      drawn.push(draw(byId("diurnal"), memberFigure(data.sites.diurnal, state.site), width));
+      drawn.push(draw(byId("chart-diurnal"), memberFigure(data.sites.diurnal, state.site), width));
       fillTable(byId("diurnal-table"), Array.from({ length: 24 }, (_, hour) => [
         hour + ":00", ...hours[0].z.map((day) => (day[hour] === null ? "–" : day[hour] + "%")),
       ]));

@@ -167,7 +167,7 @@ def _identity(record: dict) -> str | None:
 
 def _values(record: dict, attributes: dict, resource: dict, options: Options) -> dict[str, str | None]:
     """Contract values of one model call. _Faulty, or _Wraps when it is none of its own."""
-    operation = attributes.get(OPERATION)
+    operation = _attribute(attributes, {}, (OPERATION,))
     if operation is not None and operation not in MODEL_CALLS:
         raise _Wraps
     started, ended = _instant(record, START), _instant(record, END)

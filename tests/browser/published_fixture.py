@@ -20,6 +20,7 @@ from orchestration.home import DBT_PROJECT
 ACCELERATORS = {"ascend-910c": "Ascend 910C (CloudMatrix384)", "nvidia-h20": "H20 96GB"}
 LAST_WEEK = "2026-W47"
 GROWING = {("cn-gd", "ascend-910c"): 0.045, ("cn-zj", "nvidia-h20"): 0.06, ("yrd-demo", "ascend-910c"): 0.05}
+HOT_SITES = ("cn-gd", "cn-zj", "yrd-demo", "cn-sh")
 WITHOUT_SUPPLY = "cn-xz"
 IDLE_HUB = "gs-qy"
 USABLE_SHARE = 0.85
@@ -48,6 +49,8 @@ def _loads(sites: pl.DataFrame, weeks: int, randoms: np.random.Generator) -> lis
             if hub and accelerator_id == "ascend-910c":
                 level = 0.65
             if (site["site_id"], accelerator_id) in GROWING:
+                level = 0.69
+            elif site["site_id"] in HOT_SITES:
                 level = 0.66
             if site["site_id"] == IDLE_HUB and accelerator_id == "nvidia-h20":
                 level = 0.12
@@ -147,7 +150,7 @@ def _link_utilization(links: pl.DataFrame, last_day: date, randoms: np.random.Ge
     rows = []
     start = datetime.combine(last_day - timedelta(days=6), datetime.min.time()) - SHANGHAI_OFFSET
     for index, link in enumerate(links.iter_rows(named=True)):
-        busy = 0.82 if index in (1, 30) else float(randoms.uniform(0.08, 0.6))
+        busy = 0.97 if index in (1, 30, 31) else float(randoms.uniform(0.08, 0.6))
         for direction in ("a_to_b", "b_to_a"):
             for hour in range(0, 168, 6):
                 mean = busy * float(randoms.uniform(0.7, 0.95))

@@ -179,7 +179,7 @@ def test_throttled_is_told_from_failed(fields, attributes, status):
         ({"gen_ai.usage.output_tokens": "300"}, "bad_integer"), ({"gen_ai.usage.output_tokens": 1.0}, "bad_integer"),
         ({"gen_ai.usage.output_tokens": -1}, "out_of_range"), ({"gen_ai.usage.output_tokens": 2**63}, "out_of_range"),
         ({"gen_ai.usage.cache_read.input_tokens": 1001}, "cached_above_input"),
-        ({"gen_ai.request.model": 7}, "bad_type"), ({"tenant.id": "a\ud800"}, "bad_encoding"), ({"tenant.id": "a\x00"}, "bad_encoding"),
+        ({"gen_ai.request.model": 7}, "bad_type"), ({"gen_ai.operation.name": []}, "bad_type"), ({"tenant.id": "a\ud800"}, "bad_encoding"), ({"tenant.id": "a\x00"}, "bad_encoding"),
         ({"gen_ai.response.time_to_first_chunk": "soon"}, "bad_number"),
     ],
 )
