@@ -114,7 +114,7 @@ def materialize(
         if not selection:
             return RunOutcome(success=True, run_id="")
         graph = loaded().resolve_asset_graph()
-        keys = dg.AssetSelection.from_coercible(list(selection)).resolve(graph) & graph.materializable_asset_keys
+        keys = _keys_of(selection, graph)
         metadata: dict[str, dict[str, Any]] = {}
         with instance_of(home) as instance:
             _end_orphans(home, instance)
@@ -124,6 +124,14 @@ def materialize(
                 if not outcome.success:
                     break
         return replace(outcome, asset_metadata=metadata)
+
+
+def _keys_of(selection: Sequence[str], graph: Any) -> set[dg.AssetKey]:
+    """Assets that the selections name and that a run can write."""
+    with warnings.catch_warnings():
+        # Dagster's own parser of selections uses a parameter that it marks beta.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return dg.AssetSelection.from_coercible(list(selection)).resolve(graph) & graph.materializable_asset_keys
 
 
 def due_selection(home: Home) -> tuple[str, ...]:
@@ -277,6 +285,7 @@ def _alive(home: Home, run_id: str) -> Iterator[None]:
     with path.open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
+        # Not in a finally: after an interrupt the file tells the next command to end this run's record.
         path.unlink()
 
 
