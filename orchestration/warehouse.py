@@ -502,10 +502,12 @@ def _write_step_state(connection: duckdb.DuckDBPyConnection, step: str, code_has
 
 
 def _has_table(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> bool:
-    return bool(connection.execute(
+    # No bound parameters: binding any makes DuckDB import pandas, a second that `run` has no use for.
+    return bool(_count(
+        connection,
         "select count(*) from duckdb_tables() where database_name = current_database()"
-        " and schema_name = ? and table_name = ?", [schema, table],
-    ).fetchone()[0])
+        f" and schema_name = {literal(schema)} and table_name = {literal(table)}",
+    ))
 
 
 def project_hash() -> str:
