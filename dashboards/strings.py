@@ -69,10 +69,11 @@ STRINGS: dict[str, dict[str, str]] = {
     },
     "decisions_note": {
         "zh": "“耗尽”指忙时（一周各小时的第 95 百分位）需求超过可用供给的周：中位数路径 / 九成路径已越线（90% 把握）。"
-              "提前预警是一成路径已越线的周。",
+              "预警是一成路径已越线的周。迁移尚未校验链路余量与时延。",
         "en": "“Runs out” is the week in which busy-hour demand (95th percentile of the week's hours) exceeds usable "
               "supply: on the median path / by when 90% of paths have crossed (90% certainty). "
-              "The early warning is the week by which 10% of paths have crossed.",
+              "The early warning is the week by which 10% of paths have crossed. "
+              "Moves do not yet check the link's free bandwidth and latency.",
     },
     "column_number": {"zh": "#", "en": "#"},
     "column_where": {"zh": "站点", "en": "Where"},
@@ -121,7 +122,8 @@ STRINGS: dict[str, dict[str, str]] = {
         "en": "Site or type unknown, so no action can be placed; it is in the totals.",
     },
     "why_committed": {"zh": "已计入 {count} 卡已承诺到货。", "en": "{count} committed accelerators are counted in."},
-    "why_link": {"zh": "经链路 {link}；尚未校验链路余量与时延。", "en": "Over link {link}; its free bandwidth and latency are not checked yet."},
+    "why_link": {"zh": "经链路 {link}。", "en": "Over link {link}."},
+    "why_could_move": {"zh": "{site}可经链路 {link} 接收。", "en": "{site} could take it over link {link}."},
     "why_few_weeks": {"zh": "只有 {count} 周历史。", "en": "Only {count} weeks of history."},
     "nothing_done": {
         "zh": "若不行动：第 13 周忙时预计缺 {expected} 卡（{pools} 个资源池的期望值之和）。",
@@ -217,6 +219,8 @@ STRINGS: dict[str, dict[str, str]] = {
     "column_load": {"zh": "忙时负载", "en": "Busy-hour load"},
     "column_demand": {"zh": "忙时需求", "en": "Busy-hour demand"},
     "column_unmet": {"zh": "未满足（卡时）", "en": "Unmet (hours)"},
+    "column_between": {"zh": "两端", "en": "Between"},
+    "link_between": {"zh": "{first} – {second}", "en": "{first} – {second}"},
     "column_link": {"zh": "链路", "en": "Link"},
     "column_capacity": {"zh": "容量（Gbit/s）", "en": "Capacity (Gbit/s)"},
     "column_link_load": {"zh": "忙时利用率", "en": "Busy-hour utilization"},
@@ -437,9 +441,9 @@ STRINGS: dict[str, dict[str, str]] = {
     "text_order_by": {"zh": "中位耗尽周的周一减去 12 周交期；已过期则写“立即”。", "en": "Monday of the median's week less 12 weeks of lead time; “now” when that is past."},
     "term_move": {"zh": "迁移负载", "en": "Move load"},
     "text_move": {
-        "zh": "当相距一条链路的站点在同一卡型上、按同一分位数、在每一周都有足够余量时，优先迁移。最急的资源池先选，余量不重复使用。尚未校验链路带宽与时延等级。",
+        "zh": "当相距一条链路的站点在同一卡型上、按同一分位数、在每一周都有足够余量时，优先迁移；迁移不需要交期，因此只在中位数越线后执行。最急的资源池先选，余量不重复使用。尚未校验链路带宽与时延等级。",
         "en": "Chosen first where a site one link away keeps enough of the same accelerator type free, at the same quantile, in every week. "
-              "The most urgent pool chooses first and spare capacity is used once. Link bandwidth and latency class are not checked yet.",
+              "A move needs no lead time, so it waits until the median crosses. The most urgent pool chooses first and spare capacity is used once. Link bandwidth and latency class are not checked yet.",
     },
     "term_committed": {"zh": "已承诺到货", "en": "Committed deliveries"},
     "text_committed": {"zh": "从计划日期当天或之后的第一个周一起计入；只有“已承诺”的计入。", "en": "Counted from the first Monday on or after the planned date; only those marked committed."},

@@ -15,8 +15,9 @@ import shutil
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -198,9 +199,12 @@ def _published(here: Session) -> Path:
 
 def _materialize(here: Session, title: str, selection: Sequence[str], **more: Any) -> RunOutcome:
     """Runs part of the job with its progress shown; CommandError with the right exit code when it fails."""
+    # Dagster says so of parts that the pinned version has had for long.
+    warnings.filterwarnings("ignore", message=".* is currently in beta")
     from orchestration import definitions
 
-    with here.console.step(title) as step:
+    # dbt's lines go to its log; a person gets them from there when the message is not enough.
+    with here.console.step(title) as step, open(os.devnull, "w") as unread, redirect_stdout(unread):
         outcome = definitions.materialize(here.home, selection, on_event=step.listen, **more)
         if not outcome.success:
             step.outcome = "failed"

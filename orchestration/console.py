@@ -67,8 +67,9 @@ class Console:
             return
         if title:
             print(title)
-        widths = [max(len(line[i]) for line in [list(headings), *rows]) for i in range(len(headings))]
-        for line in [list(headings), *rows]:
+        lines = [list(headings), *rows] if any(headings) else rows
+        widths = [max((len(line[i]) for line in lines), default=0) for i in range(len(headings))]
+        for line in lines:
             print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
         sys.stdout.flush()
 
@@ -129,8 +130,8 @@ class StepProgress:
         now = time.monotonic()
         if now - self._spoken >= PLAIN_REPORT_SECONDS:
             self._spoken = now
-            share = f"{done:,} of {total:,}" if total else f"{done:,}"
-            self.console.note(f"{self.title} ... {share} {message}".rstrip())
+            share = f" {done:,} of {total:,}" if total else ""
+            self.console.note(f"{self.title} ...{share} {message}".rstrip())
 
     def listen(self, progress: Progress) -> None:
         """Takes a report of a job's step."""
@@ -175,7 +176,7 @@ def _drawn_table(headings: Sequence[str], rows: Sequence[Sequence[str]], title: 
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left")
+    table = Table(title=title or None, title_justify="left", show_header=any(headings))
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in rows:

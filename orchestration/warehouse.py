@@ -960,18 +960,6 @@ def _write_publication(
     return publication
 
 
-@contextmanager
-def open_published(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A published file to read, with `schema.table` names.
-
-    Opened by its path, capacity.duckdb would be a catalog named like its own schema, and every name ambiguous.
-    """
-    with duckdb.connect() as connection:
-        connection.execute(f"attach {literal(str(path))} as published (read_only)")
-        connection.execute("use published")
-        yield connection
-
-
 def publication_of(path: Path) -> Publication:
     """What a published file says of itself."""
     with open_published(path) as connection:

@@ -35,7 +35,7 @@ def movers_figure(movers: pl.DataFrame, language: str) -> go.Figure:
     figure.update_layout(
         template=theme.TEMPLATE, barmode="overlay", height=max(180, 90 + 26 * movers.height), bargap=0.3,
         xaxis={"zeroline": True, "zerolinecolor": theme.INK, "range": [min(-0.05 * reach, low - 0.3 * reach), reach],
-               "tickformat": ",~s", "nticks": 7},
+               "tickformat": ",d", "nticks": 5},
         yaxis={"type": "category", "autorange": "reversed", "ticks": "",
                "categoryorder": "array", "categoryarray": [figure_label(name) for name in movers["name"]]},
     )

@@ -36,12 +36,12 @@ def _shares(rows: pl.DataFrame, part: str) -> list[float]:
 def hours_by_week_figure(weeks: pl.DataFrame, language: str) -> go.Figure:
     """One bar a week, all parts adding to 100% of installed hours.
 
-    ``weeks``: (iso_week, installed_accelerator_hours and one column per part), in order.
+    ``weeks``: (iso_week, installed_accelerator_hours and one column per part), in order, at most a year.
     """
     figure = go.Figure()
     for part, colour, pattern in PARTS:
         figure.add_bar(
-            x=weeks["iso_week"].to_list(), y=_shares(weeks, part), name=spoken(f"part_{part}", language), meta=part,
+            x=[week.partition("-")[2] for week in weeks["iso_week"]], y=_shares(weeks, part), name=spoken(f"part_{part}", language), meta=part,
             marker=_marker(colour, pattern), hovertemplate="%{x} · %{y:.1f}%",
         )
     figure.update_layout(

@@ -23,7 +23,8 @@ _PLACES = (
     ("top center", 0, 1), ("bottom center", 0, -1), ("middle right", 1, 0), ("middle left", -1, 0),
     ("top right", 1, 1), ("top left", -1, 1), ("bottom right", 1, -1), ("bottom left", -1, -1),
 )
-_PIXELS_ACROSS = 640
+_PIXELS_ACROSS = 500
+_ROOM_RATIO = 0.16
 _LINE_PIXELS, _LATIN_PIXELS, _HAN_PIXELS = 15, 7, 12.5
 
 
@@ -60,9 +61,11 @@ def network_map_figure(sites: pl.DataFrame, links: pl.DataFrame, language: str) 
     _add_links(figure, links, place, language)
     _add_sites(figure, rows, place, language)
     hidden = {"visible": False, "fixedrange": True}
+    xs = [x for x, _ in place.values()] or [0.0]
+    room = _ROOM_RATIO * (max(xs) - min(xs))
     figure.update_layout(
         template=theme.TEMPLATE, height=HEIGHT, hovermode="closest", margin={"l": 4, "r": 4, "t": 8, "b": 4},
-        xaxis=hidden, yaxis={**hidden, "scaleanchor": "x", "scaleratio": 1},
+        xaxis={**hidden, "range": [min(xs) - room, max(xs) + room]}, yaxis={**hidden, "scaleanchor": "x", "scaleratio": 1},
         legend={"itemsizing": "constant", "itemclick": False, "itemdoubleclick": False},
     )
     return figure
@@ -102,7 +105,7 @@ def _add_sites(figure: go.Figure, rows: list[dict], place: dict, language: str) 
         x=[round(place[row["site_id"]][0], 4) for row in rows],
         y=[round(place[row["site_id"]][1], 4) for row in rows],
         mode="markers+text", meta="sites", showlegend=False, customdata=[row["site_id"] for row in rows],
-        text=labels, textposition=_label_places(rows, labels, sizes, place),
+        text=labels, cliponaxis=False, textposition=_label_places(rows, labels, sizes, place),
         textfont={"size": 12, "color": theme.INK},
         hovertext=[
             spoken("hover_site", language, name=figure_label(row["name"]), load=_percent(row["load_ratio"]),

@@ -7,6 +7,7 @@ computed from the numbers; what can't be shown comes with its reason. No reading
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -176,13 +177,15 @@ def _why(row: dict, names: Names) -> Bilingual:
     growth = why.get("weekly_growth_ratio")
     shortfall = why.get("shortfall_accelerators")
     parts = [say(
-        f"why_{why['code']}", growth=signed_percent(growth), shortfall=whole(shortfall),
+        f"why_{why['code']}", growth=signed_percent(growth), shortfall=whole(math.ceil(shortfall or 0)),
         week=same(why.get("last_known_week") or NO_WEEK_TEXT),
     )]
     if why.get("committed_accelerators"):
         parts.append(say("why_committed", count=whole(why["committed_accelerators"])))
-    if row["action"] == "move_load":
-        parts.append(say("why_link", link=named(why["link_id"], why["link_id"])))
+    if "to_site_id" in why:
+        link = named(why["link_id"], why["link_id"])
+        key = "why_link" if row["action"] == "move_load" else "why_could_move"
+        parts.append(say(key, link=link, site=names.site(why["to_site_id"])))
     if why["code"] not in ("ended", "unplaced") and why.get("known_weeks", 0) < 8:
         parts.append(say("why_few_weeks", count=whole(why["known_weeks"])))
     return joined(parts, "sentence_separator")
@@ -480,9 +483,10 @@ def _network(readings: Readings, names: Names) -> dict:
     measured = links.filter(pl.col("load_ratio").is_not_null()).sort("load_ratio", descending=True)
     links_table = Table(
         say("links_table"),
-        [(say("column_link"), False), (say("column_capacity"), True), (say("column_link_load"), True),
+        [(say("column_between"), False), (say("column_link"), False), (say("column_capacity"), True), (say("column_link_load"), True),
          (say("column_unknown_share"), True)],
-        [[named(row["link_id"], row["link_id"]), whole(row["capacity_gbps"]), percent(row["load_ratio"]),
+        [[say("link_between", first=names.site(row["a_site_id"]), second=names.site(row["b_site_id"])),
+          named(row["link_id"], row["link_id"]), whole(row["capacity_gbps"]), percent(row["load_ratio"]),
           percent(row["unknown_ratio"])] for row in measured.head(BUSIEST_LINKS).iter_rows(named=True)],
     ) if measured.height else None
     base = {"links": links_table, "links_reason": say("links_no_data"), "chart": None, "unplaced": None}

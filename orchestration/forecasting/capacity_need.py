@@ -194,7 +194,8 @@ def capacity_need(pools: dict[str, Pool], links: pl.DataFrame, cutoff_week: str,
 
     Order: up to the ORDER_QUANTILE of busy-hour demand after lead time and review. Move instead: where a site
     one link away keeps, at the same quantile and in every week, at least the largest shortfall free in the
-    same accelerator type; the most urgent pool chooses first and what it takes is gone.
+    same accelerator type; the most urgent pool chooses first and what it takes is gone. A move needs no lead
+    time, so a pool whose median does not cross waits (none) as long as one is possible.
     """
     monday = monday_of(cutoff_week)
     horizon = LEAD_TIME_WEEKS + REVIEW_WEEKS
@@ -241,9 +242,11 @@ def capacity_need(pools: dict[str, Pool], links: pl.DataFrame, cutoff_week: str,
                 None,
             )
             if move:
-                action, add_count = "move_load", 0
-                spare[pool_series_id(move[0], pool.accelerator_id)] -= shortfall
+                add_count = 0
                 why |= {"to_site_id": move[0], "link_id": move[1], "move_accelerators": math.ceil(shortfall)}
+                if crossing[0.5] is not None:
+                    action = "move_load"
+                    spare[pool_series_id(move[0], pool.accelerator_id)] -= shortfall
             elif add_count:
                 action = "add"
                 order_by = _order_by(monday, crossing[0.5])

@@ -49,9 +49,9 @@ def _loads(sites: pl.DataFrame, weeks: int, randoms: np.random.Generator) -> lis
             if hub and accelerator_id == "ascend-910c":
                 level = 0.65
             if (site["site_id"], accelerator_id) in GROWING:
-                level = 0.69
+                level = 0.725
             elif site["site_id"] in HOT_SITES:
-                level = 0.66
+                level = 0.715
             if site["site_id"] == IDLE_HUB and accelerator_id == "nvidia-h20":
                 level = 0.12
             base = level * (installed or 40) * USABLE_SHARE
