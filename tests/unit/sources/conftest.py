@@ -8,12 +8,17 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from hypothesis import settings
 
 from orchestration.sources.base import Options, RowFormat
 from orchestration.spool import spool
 from orchestration.strict_parse import Parsed, parse
 
 NOW = datetime(2026, 11, 24)
+
+# How long one example takes tells of the machine's other work, not of the parser.
+settings.register_profile("any_machine", deadline=None)
+settings.load_profile("any_machine")
 
 Load = Callable[..., tuple[Parsed, list[dict]]]
 
