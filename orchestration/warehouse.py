@@ -19,7 +19,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -89,6 +89,9 @@ QUARANTINE_COLUMNS = {
     "delivery_id": "VARCHAR", "table_name": "VARCHAR", "feed": "VARCHAR", "line_number": "BIGINT",
     "line_count": "BIGINT", "reason_code": "VARCHAR", "message": "VARCHAR", "raw_bytes": "BLOB",
 }
+# A delivery of these reference tables moves events of these tables (it decides where they are placed),
+# so all their days are dirty then. Other reference is joined in models that are built whole.
+MOVED_BY_REFERENCE = {"sites": ("token_usage",)}
 # A delivery is built when the last build saw exactly this of it; a replay changes ingested_at.
 BUILT_COLUMNS = ("delivery_id", "status", "ingested_at", "table_name", "event_days")
 
@@ -169,11 +172,12 @@ def _now() -> datetime:
 def connect(
     home: Home, read_only: bool = False, wait_seconds: float = 0
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Opens the warehouse: to write, as the only writer; or to read, while nobody writes."""
+    """Opens the warehouse: to write, as the only writer; or to read, while nobody writes.
+
+    A damaged file is set aside. A writer then goes on with a new one; a reader gets WarehouseAbsent.
+    """
     if read_only:
-        if not home.warehouse.exists():
-            raise WarehouseAbsent(f"no warehouse yet at {home.warehouse}: `tidegauge run` makes it")
-        connection = _open(home, read_only=True)
+        connection = _open_to_read(home)
         try:
             yield connection
         finally:
@@ -191,6 +195,21 @@ def connect(
             yield connection
         finally:
             connection.close()
+
+
+def _open_to_read(home: Home) -> duckdb.DuckDBPyConnection:
+    if not home.warehouse.exists():
+        raise WarehouseAbsent(f"no warehouse yet at {home.warehouse}: `tidegauge run` makes it")
+    try:
+        return _open(home, read_only=True)
+    except duckdb.Error as error:
+        if not is_damage(error):
+            raise
+        with writer_lock(home):
+            moved = set_aside(home, str(error))
+        raise WarehouseAbsent(
+            f"the warehouse was damaged and is kept as {moved[0]}: `tidegauge run` rebuilds it from raw"
+        ) from error
 
 
 def _open(home: Home, read_only: bool) -> duckdb.DuckDBPyConnection:
@@ -412,12 +431,13 @@ def _create_bookkeeping(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _write_dirty_days(connection: duckdb.DuckDBPyConnection) -> None:
-    """Days of every delivery that came, went or changed since the last build, and days asked for.
-
-    A changed reference table may move any event (its site, its model), so it makes all days dirty.
-    """
+    """Days of every delivery that came, went or changed since the last build, and days asked for."""
     built = ", ".join(BUILT_COLUMNS)
-    reference = ", ".join(literal(table.name) for table in TABLES.values() if table.feed == "reference")
+    moved = " or ".join(
+        f"(table_name in ({', '.join(map(literal, names))}) and "
+        f"exists (select 1 from touched where table_name = {literal(reference)}))"
+        for reference, names in MOVED_BY_REFERENCE.items()
+    )
     connection.execute(f"""
         create or replace table raw.dirty_days as
         with changed as (
@@ -430,13 +450,13 @@ def _write_dirty_days(connection: duckdb.DuckDBPyConnection) -> None:
             union
             select table_name, event_day from raw.requested_days
         ),
-        moved_by_reference as (
+        moved as (
             select table_name, unnest(event_days) as event_day from raw.receipts
-            where status <> 'quarantined' and exists (select 1 from touched where table_name in ({reference}))
+            where {moved}
         )
         select table_name, event_day from touched where table_name is not null
         union
-        select table_name, event_day from moved_by_reference where table_name is not null
+        select table_name, event_day from moved where table_name is not null
         order by table_name, event_day
     """)
 
@@ -537,10 +557,9 @@ def unbuilt_delivery_ids(home: Home) -> set[str]:
 
     now = {(each.delivery_id, each.status, _receipt_value(each, "ingested_at")) for each in raw_store.receipts(home)}
     built: set[tuple] = set()
-    if home.warehouse.exists():
-        with connect(home, read_only=True) as connection:
-            if _has_table(connection, "raw", "built"):
-                built = set(connection.execute("select delivery_id, status, ingested_at from raw.built").fetchall())
+    with suppress(WarehouseAbsent), connect(home, read_only=True) as connection:
+        if _has_table(connection, "raw", "built"):
+            built = set(connection.execute("select delivery_id, status, ingested_at from raw.built").fetchall())
     return {key[0] for key in now ^ built}
 
 
@@ -566,13 +585,14 @@ def due_steps(home: Home) -> tuple[str, ...]:
 
     if raw_store.pending(home):
         return STEPS
-    if not home.warehouse.exists():
+    try:
+        with connect(home, read_only=True) as connection:
+            state = _step_state(connection)
+            requested = _has_table(connection, "raw", "requested_days") and _count(
+                connection, "select count(*) from raw.requested_days"
+            )
+    except WarehouseAbsent:
         return STEPS if raw_store.receipts(home) else ()
-    with connect(home, read_only=True) as connection:
-        state = _step_state(connection)
-        requested = _has_table(connection, "raw", "requested_days") and _count(
-            connection, "select count(*) from raw.requested_days"
-        )
     build, forecast = state.get("build"), state.get("forecast")
     if build is None or build.code_hash != project_hash() or requested or unbuilt_delivery_ids(home):
         return STEPS
