@@ -525,7 +525,7 @@ def _cast(con, table: Table, texts: dict[str, str], relation: str, *, now: datet
         if column.default is not None:
             value = f"coalesce({value}, {_literal(column.default)})"
         if kind == "timestamp" and shift_days:
-            value = f"({value}) + interval '{shift_days} days'"
+            value = f"({value})::timestamp + interval '{shift_days} days'"
         values.append(f"({value})::{kind} as {_identifier(column.name)}")
     input_faults = [(f"{code}|", f"not coalesce(({sql}), false)") for code, sql, _ in checks]
     value_faults = [("missing|event_id", "event_id is null or event_id = ''"),
