@@ -61,11 +61,8 @@ MART_KEYS: dict[str, tuple[str, ...]] = {
     "capacity.fct_link_utilization_hourly": ("usage_hour", "link_id", "direction"),
     "capacity.fct_supply_demand_daily": ("usage_date", "site_id", "accelerator_id"),
     "capacity.fct_supply_demand_weekly": ("iso_week", "site_id", "accelerator_id"),
-    "capacity.fct_demand_forecast": (
-        "cutoff_date", "level", "series_id", "target_date", "model", "quantile",
-    ),
-    "capacity.fct_capacity_need": ("cutoff_week", "site_id", "accelerator_id"),
     "quality.fct_deliveries": ("delivery_id",),
+    **{f"capacity.{table.name}": table.grain for table in FORECAST_TABLES},
 }
 EXPECTED_TABLES = (*MART_KEYS, "capacity.fct_jobs", "quality.fct_reconciliation", "quality.fct_freshness")
 # A mart must hold rows once raw holds rows of the table it is made from.

@@ -143,7 +143,7 @@ def _label(row: dict) -> str:
 
 
 def _label_places(rows: list[dict], labels: list[str], sizes: list[float], place: dict) -> list[str]:
-    """For each label the first place beside its mark where it covers no other mark and no earlier label."""
+    """For each label the first place beside its mark where it covers no other mark, no earlier label, no edge."""
     if not rows:
         return []
     xs = [place[row["site_id"]][0] for row in rows]
@@ -151,6 +151,8 @@ def _label_places(rows: list[dict], labels: list[str], sizes: list[float], place
     centres = [(place[row["site_id"]][0] * scale, place[row["site_id"]][1] * scale) for row in rows]
     marks = [(x - size / 2, x + size / 2, y - size / 2, y + size / 2)
              for (x, y), size in zip(centres, sizes, strict=True)]
+    room = _ROOM_RATIO * _PIXELS_ACROSS
+    left, right_end = min(x for x, _ in centres) - room, max(x for x, _ in centres) + room
     taken: list[tuple[float, float, float, float]] = []
     chosen = []
     for index, label in enumerate(labels):
@@ -159,7 +161,10 @@ def _label_places(rows: list[dict], labels: list[str], sizes: list[float], place
             continue
         boxes = [_label_box(label, centres[index], sizes[index], right, up) for _, right, up in _PLACES]
         others = marks[:index] + marks[index + 1 :] + taken
-        covered = [sum(_overlap(box, other) for other in others) for box in boxes]
+        covered = [
+            sum(_overlap(box, other) for other in others)
+            + 4 * _LINE_PIXELS * (max(left - box[0], 0) + max(box[1] - right_end, 0)) for box in boxes
+        ]
         best = covered.index(min(covered))
         taken.append(boxes[best])
         chosen.append(_PLACES[best][0])

@@ -507,7 +507,7 @@ def _network(readings: Readings, names: Names) -> dict:
          (say("column_demand"), True), (say("column_usable"), True), (say("column_unmet"), True)],
         [[whole(rank), names.site(row["site_id"]),
           say(row["site_kind"]) if row["site_kind"] in ("hub", "hotspot") else say("unknown_value"),
-          percent(row["load_ratio"]) if row["load_ratio"] is not None else say("load_none"),
+          percent(row["load_ratio"]),
           whole(row["demand_accelerator_count"]), whole(row["usable_accelerator_count"]), whole(row["unmet"])]
          for rank, row in enumerate(sites.iter_rows(named=True), start=1)],
     )

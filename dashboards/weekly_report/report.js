@@ -4,8 +4,8 @@
   const Plotly = window.Plotly || window.moduleName;
   const data = JSON.parse(document.getElementById("report-data").textContent);
   const root = document.documentElement;
-  const NARROW = 640;
-  const PRINT_WIDTH = 1020;
+  const NARROW = 440;
+  const PRINT_HEIGHT_RATIO = 0.72;
   const state = { lang: data.language, site: null, pool: "" };
   const number = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
   const byId = (id) => document.getElementById(id);
@@ -40,10 +40,12 @@
 
   // --- charts -----------------------------------------------------------------------------------
 
-  function draw(element, figure, width) {
+  function draw(element, figure) {
     const layout = Object.assign({}, figure.layout, { template: data.template });
-    const room = Math.min(width || Infinity, element.parentElement.clientWidth);
+    const room = element.parentElement.clientWidth;
     if (room < NARROW) narrow(layout, figure.data);
+    const beside = element.closest(".columns:not(.wide-left)");
+    if (root.classList.contains("printing") && !beside) layout.height = Math.round(PRINT_HEIGHT_RATIO * layout.height);
     Object.assign(layout, { width: room, autosize: false });
     return Plotly.react(element, figure.data, layout, data.config);
   }
@@ -72,9 +74,9 @@
     return figure;
   }
 
-  function drawFixed(width) {
+  function drawFixed() {
     return Object.keys(data.charts).map((key) => {
-      return draw(byId("chart-" + key), copy(data.charts[key][state.lang]), width);
+      return draw(byId("chart-" + key), copy(data.charts[key][state.lang]));
     });
   }
 
@@ -122,17 +124,17 @@
     })]);
   }
 
-  function drawSite(width) {
+  function drawSite() {
     if (!data.sites) return [];
     const fan = memberFigure(data.sites.fan, memberKey());
     byId("fan-summary").textContent = data.sites.summaries[memberKey()][state.lang];
     fillTable(byId("fan-table"), fanRows(fan));
-    const drawn = [draw(byId("chart-fan"), fan, width)];
+    const drawn = [draw(byId("chart-fan"), fan)];
     const hours = data.sites.diurnal.members[state.site];
     byId("diurnal-summary").textContent = data.sites.diurnalSummaries[state.site][state.lang];
     byId("chart-diurnal").hidden = byId("diurnal-details").hidden = !hours;
     if (hours) {
-      drawn.push(draw(byId("chart-diurnal"), memberFigure(data.sites.diurnal, state.site), width));
+      drawn.push(draw(byId("chart-diurnal"), memberFigure(data.sites.diurnal, state.site)));
       fillTable(byId("diurnal-table"), Array.from({ length: 24 }, (_, hour) => [
         hour + ":00", ...hours[0].z.map((day) => (day[hour] === null ? "–" : day[hour] + "%")),
       ]));
@@ -163,10 +165,10 @@
     });
   }
 
-  function drawAll(width) {
+  function drawAll() {
     applyLanguage();
     if (data.sites) fillChoices();
-    return Promise.all([...drawFixed(width), ...drawSite(width)]);
+    return Promise.all([...drawFixed(), ...drawSite()]);
   }
 
   // --- what the reader does ---------------------------------------------------------------------
@@ -204,7 +206,8 @@
       drawAll();
     }, 150);
   });
-  window.addEventListener("beforeprint", () => { root.classList.add("printing"); drawAll(PRINT_WIDTH); });
+  // The class gives the screen the paper's widths, so that charts are measured for paper before it is laid out.
+  window.addEventListener("beforeprint", () => { root.classList.add("printing"); drawAll(); });
   window.addEventListener("afterprint", () => { root.classList.remove("printing"); drawAll(); });
 
   readAddress();

@@ -1,0 +1,167 @@
+"""The pipeline as Dagster sees it, to the letter: a file that stops being loaded shows up here."""
+
+from __future__ import annotations
+
+import json
+
+import dagster as dg
+import pytest
+
+from orchestration import dbt_runs, definitions, warehouse
+from orchestration.contracts import FEEDS
+from orchestration.home import Home
+
+EXPECTED = {
+    "landing": ({"file"}, "landing", "token_usage job_logs telemetry reference"),
+    "raw": ({"python", "parquet"}, "raw", "token_usage job_logs telemetry reference"),
+    "ledger": ({"duckdb"}, "raw", "receipts"),
+    "seeds": (
+        {"dbt", "duckdb"}, "seeds",
+        "accelerators holidays links models node_pools planned_deliveries sites tenants throughput",
+    ),
+    "staging": (
+        {"dbt", "duckdb"}, "staging",
+        "stg_job_logs__sightings stg_ledger__quarantine stg_ledger__receipts stg_ledger__surplus_records "
+        "stg_reference__accelerators stg_reference__holidays stg_reference__links stg_reference__models "
+        "stg_reference__node_pools stg_reference__planned_deliveries stg_reference__sites "
+        "stg_reference__tenants stg_reference__throughput stg_telemetry__link_samples "
+        "stg_telemetry__pool_samples stg_telemetry__samples stg_token_usage__events "
+        "stg_token_usage__token_lengths",
+    ),
+    "intermediate": (
+        {"dbt", "duckdb"}, "intermediate",
+        "int_allocation__hourly int_calendar__span int_capacity__hourly int_deliveries__surplus "
+        "int_fragmentation__hourly int_holders__groups int_inventory__hourly int_inventory__pools "
+        "int_job_hours int_job_node_hours int_jobs__attempts int_link__hourly int_placement__hotspots "
+        "int_pool_telemetry__hourly int_raw__daily int_raw__reference int_serving_demand__hourly "
+        "int_serving_demand__mix int_serving_demand__rates int_supply_demand__hourly "
+        "int_telemetry__hourly int_token_usage__hourly int_token_usage__near_duplicates",
+    ),
+    "capacity marts": (
+        {"dbt", "duckdb"}, "capacity",
+        "dim_accelerator dim_date dim_link dim_model dim_site dim_tenant fct_accelerator_hours_daily "
+        "fct_jobs fct_link_utilization_hourly fct_supply_demand_daily fct_supply_demand_weekly "
+        "fct_token_usage_hourly",
+    ),
+    "quality marts": (
+        {"dbt", "duckdb"}, "quality",
+        "fct_deliveries fct_freshness fct_near_duplicates fct_quarantine_summary fct_reconciliation "
+        "fct_unknown_members",
+    ),
+    "forecast": (
+        {"python", "duckdb"}, "capacity",
+        "fct_busy_hour_demand_weekly fct_capacity_need fct_demand_forecast fct_forecast_accuracy "
+        "fct_supply_plan_weekly",
+    ),
+    "publish": ({"duckdb"}, "published", "capacity"),
+    "reports": ({"plotly", "html"}, "reports", "weekly_capacity"),
+}
+GROUPS = {"ledger": "raw", "capacity marts": "marts", "quality marts": "marts"}
+
+
+def expected_assets() -> dict[str, tuple[str, set[str]]]:
+    """Group and kinds of every asset, by key."""
+    return {
+        f"{prefix}/{name}": (GROUPS.get(row, row), kinds)
+        for row, (kinds, prefix, names) in EXPECTED.items() for name in names.split()
+    }
+
+
+@pytest.fixture(scope="module")
+def graph() -> dg.AssetGraph:
+    """The asset graph of the code location."""
+    return definitions.loaded().resolve_asset_graph()
+
+
+def test_the_assets_are_exactly_these_in_these_groups_and_of_these_kinds(graph) -> None:
+    """A definitions function in a file under defs/ makes Dagster drop its other assets in silence."""
+    found = {
+        key.to_user_string(): (graph.get(key).group_name, set(graph.get(key).kinds))
+        for key in graph.get_all_asset_keys()
+    }
+    assert found == expected_assets()
+
+
+def test_every_asset_says_what_it_is(graph) -> None:
+    """An asset without a description is a name that only its author understands."""
+    silent = [
+        key.to_user_string() for key in graph.get_all_asset_keys()
+        if not (graph.get(key).description or "").strip()
+        or "Raw SQL" in (graph.get(key).description or "").split("\n")[0]
+    ]
+    assert silent == []
+
+
+def test_raw_is_partitioned_by_delivery_day_and_backfilled_in_one_run(graph) -> None:
+    """A backfill of a year in a run a day would start the pipeline 365 times."""
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert node.is_partitioned == (key.path[0] == "raw" and key.path[1] in FEEDS), key
+        if node.is_partitioned:
+            assert node.backfill_policy == dg.BackfillPolicy.single_run()
+            assert node.pools == {"warehouse_writer"}
+
+
+def test_feeds_that_deliver_daily_are_called_late_when_silent(graph) -> None:
+    """A feed that stops is seen by nobody unless its asset has a freshness policy."""
+    late = {feed for feed in FEEDS if graph.get(dg.AssetKey(["raw", feed])).freshness_policy is not None}
+    assert late == set(FEEDS) - {"reference"}
+
+
+def test_checks_at_raw_and_at_publish_block_and_profiles_do_not(graph) -> None:
+    """A broken delivery or a failed audit that does not block reaches readers."""
+    blocking = {
+        key.to_user_string(): graph.get_check_spec(key).blocking for key in graph.asset_check_keys
+        if key.asset_key.path[0] in ("raw", "published")
+    }
+    assert blocking == {
+        **{f"raw/{feed}:contract_expectations": True for feed in FEEDS},
+        **{f"raw/{feed}:delivery_profile": False for feed in FEEDS},
+        "published/capacity:audit": True,
+    }
+
+
+def test_dbt_tests_are_checks_of_their_models(graph) -> None:
+    """A dbt test that is no check fails a run without saying which asset it is about."""
+    manifest = json.loads(dbt_runs.prepared_manifest(Home.from_environment()).read_text("utf-8"))
+    tests = [node for node in manifest["nodes"].values() if node["resource_type"] == "test"]
+    checked = {key.asset_key.path[0] for key in graph.asset_check_keys}
+    assert len(tests) > 50
+    assert {"capacity", "quality"} <= checked
+
+
+def test_there_is_one_job_with_a_nightly_and_a_weekly_schedule() -> None:
+    """Two cadences of one pipeline on two clocks would race for the warehouse."""
+    loaded = definitions.loaded()
+    assert [job.name for job in loaded.jobs] == ["tidegauge_pipeline"]
+    schedules = {schedule.name: (schedule.cron_schedule, schedule.execution_timezone) for schedule in loaded.schedules}
+    assert schedules == {
+        "nightly": ("30 2 * * *", "Asia/Shanghai"), "weekly_report": ("0 6 * * 1", "Asia/Shanghai"),
+    }
+
+
+def test_the_job_runs_everything_that_can_be_written(graph) -> None:
+    """An asset outside the job is never refreshed by the nightly run."""
+    job = definitions.loaded().resolve_job_def("tidegauge_pipeline")
+    assert set(job.asset_layer.selected_asset_keys) >= graph.materializable_asset_keys
+
+
+def test_reference_that_moves_events_makes_their_days_dirty() -> None:
+    """An incremental model that reads a reference table keeps old placements when only that changes."""
+    manifest = json.loads(dbt_runs.prepared_manifest(Home.from_environment()).read_text("utf-8"))
+    nodes = {**manifest["nodes"], **manifest["sources"]}
+
+    def upstream(unique_id: str) -> set[str]:
+        parents = set(nodes[unique_id].get("depends_on", {}).get("nodes", []))
+        return parents.union(*(upstream(parent) for parent in parents)) if parents else set()
+
+    for unique_id, node in nodes.items():
+        if node["resource_type"] != "model" or node["config"]["materialized"] != "incremental":
+            continue
+        references = {
+            nodes[parent]["name"].removeprefix("stg_reference__") for parent in upstream(unique_id)
+            if nodes[parent]["name"].startswith("stg_reference__")
+        }
+        for reference in references:
+            dirty = set(node["config"]["meta"]["dirty_tables"])
+            assert dirty & set(warehouse.MOVED_BY_REFERENCE.get(reference, ())), (node["name"], reference)
