@@ -8,7 +8,11 @@
 
 with
 events as (
-    select * from {{ ref('stg_token_usage__events') }}
+    select
+        *,
+        -- Whose hash places the record, where no site is recorded.
+        case when origin_site_id is null then coalesce(tenant_id, event_id) end as client_key
+    from {{ ref('stg_token_usage__events') }}
     where {{ in_dirty_days('event_day') }}
 ),
 
@@ -50,14 +54,8 @@ lengths_in_force as (
             < lengths.window_started_at + least(lengths.window_seconds, 86400) * interval 1 second
 ),
 
-unplaced as (
-    select distinct coalesce(tenant_id, event_id) as client_key
-    from events
-    where origin_site_id is null
-),
-
 placed as (
-    {{ placed_site_id('unplaced') }}
+    {{ placed_site_id('events') }}
 ),
 
 sited as (
@@ -81,8 +79,7 @@ sited as (
         lengths_in_force.mean_output_tokens,
         lengths_in_force.mean_reasoning_ratio
     from events
-    left join placed
-        on events.origin_site_id is null and coalesce(events.tenant_id, events.event_id) = placed.client_key
+    left join placed on events.client_key = placed.client_key
     left join lengths_in_force
         on
             events.tenant_id = lengths_in_force.tenant_id
