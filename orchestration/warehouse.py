@@ -500,13 +500,12 @@ class StepState:
     code_hash: str
 
 
-def _step_state(connection: duckdb.DuckDBPyConnection) -> dict[str, StepState]:
-    if not _has_table(connection, "raw", "step_state"):
+def _step_state(connection: duckdb.DuckDBPyConnection, database: str | None = None) -> dict[str, StepState]:
+    if not _has_table(connection, "raw", "step_state", database):
         return {}
-    return {
-        step: StepState(stamp, code_hash)
-        for step, stamp, code_hash in connection.execute("select step, stamp, code_hash from raw.step_state").fetchall()
-    }
+    table = "raw.step_state" if database is None else f"{database}.raw.step_state"
+    rows = connection.execute(f"select step, stamp, code_hash from {table}").fetchall()
+    return {step: StepState(stamp, code_hash) for step, stamp, code_hash in rows}
 
 
 def _write_step_state(connection: duckdb.DuckDBPyConnection, step: str, code_hash: str) -> None:
@@ -518,11 +517,13 @@ def _write_step_state(connection: duckdb.DuckDBPyConnection, step: str, code_has
     connection.execute("insert into raw.step_state values (?, ?, ?)", [step, stamp, code_hash])
 
 
-def _has_table(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> bool:
+def _has_table(
+    connection: duckdb.DuckDBPyConnection, schema: str, table: str, database: str | None = None
+) -> bool:
     # No bound parameters: binding any makes DuckDB import pandas, a second that `run` has no use for.
     return bool(_count(
         connection,
-        "select count(*) from duckdb_tables() where database_name = current_database()"
+        f"select count(*) from duckdb_tables() where database_name = {literal(database) if database else 'current_database()'}"
         f" and schema_name = {literal(schema)} and table_name = {literal(table)}",
     ))
 
@@ -561,10 +562,17 @@ def unbuilt_delivery_ids(home: Home) -> set[str]:
 
 
 def latest_whole_week(connection: duckdb.DuckDBPyConnection) -> str | None:
-    """The last ISO week of which all seven business days are known."""
-    return connection.execute(
-        "select max(iso_week) from capacity.fct_supply_demand_weekly where day_count = 7"
-    ).fetchone()[0]
+    """The last ISO week of which all seven business days are known.
+
+    A job may end long after the last thing that was seen to happen, in a replayed trace for one; the
+    weeks it reaches into are not known.
+    """
+    return connection.execute("""
+        select max(iso_week) from capacity.fct_supply_demand_weekly
+        where day_count = 7 and week_start_date + 6 <= (
+            select cast(max(last_event_at) + interval 8 hours as date) from quality.fct_freshness
+        )
+    """).fetchone()[0]
 
 
 # --- what is due ---------------------------------------------------------------------------------
@@ -898,15 +906,15 @@ def _write_edition(home: Home, aside: Path, run_id: str) -> Publication:
         os.chmod(aside, 0o640)
         connection.execute(f"attach {literal(str(home.warehouse))} as warehouse (read_only)")
         row_counts = _copy_schemas(connection)
-        forecast_stamp = connection.execute(
-            "select coalesce(max(stamp), '') from warehouse.raw.step_state where step = 'forecast'"
-        ).fetchone()[0]
+        forecast = _step_state(connection, "warehouse").get("forecast")
         connection.execute("detach warehouse")
         faults.point("publish:after_copy")
         checks = audit(connection)
         if not all(check.passed for check in checks):
             raise AuditFailed(checks)
-        publication = _write_publication(connection, home, run_id, forecast_stamp, row_counts, checks)
+        publication = _write_publication(
+            connection, home, run_id, forecast.stamp if forecast else "", row_counts, checks
+        )
         connection.execute("checkpoint edition")
     finally:
         connection.close()
