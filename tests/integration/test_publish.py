@@ -151,8 +151,8 @@ def test_a_kill_at_any_point_leaves_one_whole_vintage_and_the_next_publish_clean
     make_warehouse(filled, vintage=2)
     killed = subprocess.run(
         [sys.executable, "-c",
-         "from orchestration import warehouse; from orchestration.home import Home; "
-         "warehouse.publish(Home.from_environment(), 'new')"],
+         ("from orchestration import warehouse; from orchestration.home import Home; "
+         "warehouse.publish(Home.from_environment(), 'new')")],
         env={**os.environ, "TIDEGAUGE_HOME": str(filled.root), "TIDEGAUGE_FAULT": f"publish:{point}"},
         cwd=PROJECT, check=False,
     )
@@ -231,9 +231,9 @@ def test_publishing_without_a_warehouse_says_what_makes_one(home: Home) -> None:
 def test_equal_rows_have_equal_hashes_whatever_their_order_and_run(filled: Home, tmp_path: Path) -> None:
     """A hash that depends on storage can't show that two builds agree."""
     one, two = tmp_path / "one.duckdb", tmp_path / "two.duckdb"
-    rows = "(1, 'a\\nb', 0.1 + 0.2, 1.50::decimal(9, 2), date '2026-11-16', timestamp '2026-11-16 01:00')"
-    other = "(2, null, -0.0, 2.25::decimal(9, 2), date '2026-11-17', timestamp '2026-11-17')"
-    for path, values, ingested in ((one, f"{rows}, {other}", "1 day"), (two, f"{other}, {rows.replace('0.1 + 0.2', '0.3')}", "2 days")):
+    rows = "(1, 'a\\nb', 0.1::double + 0.2::double, 1.50::decimal(9, 2), date '2026-11-16', timestamp '2026-11-16 01:00')"
+    other = "(2, null, -0.0::double, 2.25::decimal(9, 2), date '2026-11-17', timestamp '2026-11-17')"
+    for path, values, ingested in ((one, f"{rows}, {other}", "1 day"), (two, f"{other}, {rows.replace('0.1::double + 0.2::double', '0.3::double')}", "2 days")):
         with duckdb.connect(str(path)) as connection:
             connection.execute("create schema capacity")
             connection.execute(

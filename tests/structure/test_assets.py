@@ -21,37 +21,37 @@ EXPECTED = {
     ),
     "staging": (
         {"dbt", "duckdb"}, "staging",
-        "stg_job_logs__sightings stg_ledger__quarantine stg_ledger__receipts stg_ledger__surplus_records "
+        ("stg_job_logs__sightings stg_ledger__quarantine stg_ledger__receipts stg_ledger__surplus_records "
         "stg_reference__accelerators stg_reference__holidays stg_reference__links stg_reference__models "
         "stg_reference__node_pools stg_reference__planned_deliveries stg_reference__sites "
         "stg_reference__tenants stg_reference__throughput stg_telemetry__link_samples "
         "stg_telemetry__pool_samples stg_telemetry__samples stg_token_usage__events "
-        "stg_token_usage__token_lengths",
+        "stg_token_usage__token_lengths"),
     ),
     "intermediate": (
         {"dbt", "duckdb"}, "intermediate",
-        "int_allocation__hourly int_calendar__span int_capacity__hourly int_deliveries__surplus "
+        ("int_allocation__hourly int_calendar__span int_capacity__hourly int_deliveries__surplus "
         "int_fragmentation__hourly int_holders__groups int_inventory__hourly int_inventory__pools "
         "int_job_hours int_job_node_hours int_jobs__attempts int_link__hourly int_placement__hotspots "
         "int_pool_telemetry__hourly int_raw__daily int_raw__reference int_serving_demand__hourly "
         "int_serving_demand__mix int_serving_demand__rates int_supply_demand__hourly "
-        "int_telemetry__hourly int_token_usage__hourly int_token_usage__near_duplicates",
+        "int_telemetry__hourly int_token_usage__hourly int_token_usage__near_duplicates"),
     ),
     "capacity marts": (
         {"dbt", "duckdb"}, "capacity",
-        "dim_accelerator dim_date dim_link dim_model dim_site dim_tenant fct_accelerator_hours_daily "
+        ("dim_accelerator dim_date dim_link dim_model dim_site dim_tenant fct_accelerator_hours_daily "
         "fct_jobs fct_link_utilization_hourly fct_supply_demand_daily fct_supply_demand_weekly "
-        "fct_token_usage_hourly",
+        "fct_token_usage_hourly"),
     ),
     "quality marts": (
         {"dbt", "duckdb"}, "quality",
-        "fct_deliveries fct_freshness fct_near_duplicates fct_quarantine_summary fct_reconciliation "
-        "fct_unknown_members",
+        ("fct_deliveries fct_freshness fct_near_duplicates fct_quarantine_summary fct_reconciliation "
+        "fct_unknown_members"),
     ),
     "forecast": (
         {"python", "duckdb"}, "capacity",
-        "fct_busy_hour_demand_weekly fct_capacity_need fct_demand_forecast fct_forecast_accuracy "
-        "fct_supply_plan_weekly",
+        ("fct_busy_hour_demand_weekly fct_capacity_need fct_demand_forecast fct_forecast_accuracy "
+        "fct_supply_plan_weekly"),
     ),
     "publish": ({"duckdb"}, "published", "capacity"),
     "reports": ({"plotly", "html"}, "reports", "weekly_capacity"),
