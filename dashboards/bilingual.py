@@ -57,7 +57,7 @@ def figure_label(text: object) -> str:
     name = clean(text)
     if len(name) > LONGEST_FIGURE_LABEL:
         name = name[: LONGEST_FIGURE_LABEL - 1] + "…"
-    return html.escape(name)
+    return html.escape(name, quote=False)
 
 
 def same(text: object) -> Bilingual:

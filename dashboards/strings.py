@@ -43,15 +43,21 @@ STRINGS: dict[str, dict[str, str]] = {
     "yes": {"zh": "是", "en": "yes"},
     "no": {"zh": "否", "en": "no"},
     # Decisions
-    "title_actions": {
-        "zh": "{actions} 项行动。若不行动，{short} 个资源池将在 13 周内耗尽可用供给，其中 {late} 个早于新增容量可到货时间（12 周）。",
-        "en": "{actions} actions. Without them {short} pools run out of usable supply within 13 weeks, "
-              "{late} of them before new capacity can arrive (12 weeks).",
+    "title_actions": {"zh": "{actions} 项行动。{consequence}", "en": "{actions} actions. {consequence}"},
+    "title_one_action": {"zh": "{actions} 项行动。{consequence}", "en": "{actions} action. {consequence}"},
+    "consequence_many": {
+        "zh": "若不行动，{short} 个资源池将在 13 周内耗尽可用供给，其中 {late} 个早于新增容量可到货时间（12 周）。",
+        "en": "Without action {short} pools run out of usable supply within 13 weeks, {late} of them before new capacity "
+              "can arrive (12 weeks).",
     },
-    "title_one_action": {
-        "zh": "{actions} 项行动。若不行动，{short} 个资源池将在 13 周内耗尽可用供给，其中 {late} 个早于新增容量可到货时间（12 周）。",
-        "en": "{actions} action. Without it, pools that run out of usable supply within 13 weeks: {short}; "
-              "of them before new capacity can arrive (12 weeks): {late}.",
+    "consequence_one": {
+        "zh": "若不行动，{short} 个资源池将在 13 周内耗尽可用供给（早于新增容量可到货时间 12 周的有 {late} 个）。",
+        "en": "Without action {short} pool runs out of usable supply within 13 weeks (before new capacity can arrive, "
+              "12 weeks: {late}).",
+    },
+    "consequence_none": {
+        "zh": "中位数路径上没有资源池在 13 周内耗尽；这些订单防范区间上沿。",
+        "en": "On the median path no pool runs out within 13 weeks; the orders guard against the upper band.",
     },
     "title_no_action": {
         "zh": "本周无需行动：全部 {pools} 个资源池的可用供给在 13 周内充足。",
@@ -114,7 +120,7 @@ STRINGS: dict[str, dict[str, str]] = {
         "zh": "中位数不越线，但按 84.5% 服务水平会缺 {shortfall} 卡。",
         "en": "The median does not cross, but at the 84.5% service level {shortfall} accelerators are missing.",
     },
-    "why_enough": {"zh": "按 84.5% 服务水平，可用供给在 13 周内充足。", "en": "Usable supply is enough for 13 weeks at the 84.5% service level."},
+    "why_enough": {"zh": "可用供给在 13 周内充足。", "en": "Usable supply is enough for 13 weeks."},
     "why_no_demand": {"zh": "没有需求。", "en": "No demand."},
     "why_ended": {"zh": "自 {week} 起没有数据，未作预测。", "en": "No data since {week}, so no forecast."},
     "why_unplaced": {
@@ -124,7 +130,7 @@ STRINGS: dict[str, dict[str, str]] = {
     "why_committed": {"zh": "已计入 {count} 卡已承诺到货。", "en": "{count} committed accelerators are counted in."},
     "why_link": {"zh": "经链路 {link}。", "en": "Over link {link}."},
     "why_could_move": {"zh": "{site}可经链路 {link} 接收。", "en": "{site} could take it over link {link}."},
-    "why_few_weeks": {"zh": "只有 {count} 周历史。", "en": "Only {count} weeks of history."},
+    "why_few_weeks": {"zh": "已知历史仅 {count} 周。", "en": "Weeks of known history: {count}."},
     "nothing_done": {
         "zh": "若不行动：第 13 周忙时预计缺 {expected} 卡（{pools} 个资源池的期望值之和）。",
         "en": "If nothing is done: {expected} accelerators are expected to be missing in the busy hour of the 13th week "
@@ -163,8 +169,8 @@ STRINGS: dict[str, dict[str, str]] = {
         "en": "There is no week to compare with: this is the first one in the published file.",
     },
     "movers_summary": {
-        "zh": "需求变化最大的 {count} 个站点：{up} 个上升，{down} 个下降。",
-        "en": "The {count} sites whose demand moved most: {up} up, {down} down.",
+        "zh": "需求变化最大的站点：{up} 个上升，{down} 个下降。",
+        "en": "The sites whose demand moved most: {up} up, {down} down.",
     },
     "movers_title": {"zh": "需求较上周的变化（卡时）", "en": "Change in demand on last week, accelerator-hours"},
     "column_site": {"zh": "站点", "en": "Site"},
@@ -184,16 +190,12 @@ STRINGS: dict[str, dict[str, str]] = {
     # Network
     "section_network": {"zh": "网络", "en": "The network"},
     "title_network": {
-        "zh": "{over} 个站点忙时负载达到 80%，最高为{site}（{load}）；{links} 条链路超过 80%。",
-        "en": "{over} sites carry a busy-hour load of 80% or more, {site} the most ({load}); {links} links are above 80%.",
-    },
-    "title_network_calm": {
-        "zh": "没有站点忙时负载达到 80%；最高为{site}（{load}）。{links} 条链路超过 80%。",
-        "en": "No site carries a busy-hour load of 80%; the highest is {site} ({load}). {links} links are above 80%.",
+        "zh": "{site}的忙时负载最高（{load}）；达到 80% 的站点 {over} 个、链路 {links} 条。",
+        "en": "{site} carries the highest busy-hour load ({load}); at 80% or more: sites {over}, links {links}.",
     },
     "title_network_no_links": {
-        "zh": "{over} 个站点忙时负载达到 80%，最高为{site}（{load}）；没有链路遥测数据。",
-        "en": "{over} sites carry a busy-hour load of 80% or more, {site} the most ({load}); there is no link telemetry.",
+        "zh": "{site}的忙时负载最高（{load}）；达到 80% 的站点 {over} 个；没有链路遥测数据。",
+        "en": "{site} carries the highest busy-hour load ({load}); sites at 80% or more: {over}; there is no link telemetry.",
     },
     "title_network_empty": {"zh": "没有带坐标的站点，无法绘制网络图。", "en": "No site has coordinates, so there is no map to draw."},
     "network_summary": {
@@ -356,7 +358,7 @@ STRINGS: dict[str, dict[str, str]] = {
     "model_in_use": {"zh": "采用", "en": "in use"},
     "losing_pools": {
         "zh": "{count} 个资源池的所用模型不及季节朴素法：{names}。",
-        "en": "In {count} pools the model in use loses to seasonal naive: {names}.",
+        "en": "Pools where the model in use loses to seasonal naive: {count} ({names}).",
     },
     "losing_pools_none": {"zh": "所用模型在每个资源池都不逊于季节朴素法。", "en": "The model in use loses to seasonal naive in no pool."},
     "and_more": {"zh": "等另外 {count} 个", "en": "and {count} more"},
@@ -432,9 +434,9 @@ STRINGS: dict[str, dict[str, str]] = {
     },
     "term_order": {"zh": "新增数量", "en": "How many to add"},
     "text_order": {
-        "zh": "补足到 13 周后（交期 12 周 + 复核 1 周，假设）忙时需求的 84.5% 分位数，按可用比例折算，取整到 8 卡整机。84.5% 来自缺货与闲置成本之比。",
+        "zh": "补足到 13 周后（交期 12 周 + 复核 1 周，假设）忙时需求的 84.5% 分位数，按可用比例折算，取整到 8 卡整机；已知历史不足 4 周时只补足到中位数。84.5% 来自缺货与闲置成本之比。",
         "en": "Up to the 84.5% quantile of busy-hour demand 13 weeks ahead (lead time 12 weeks and review 1 week, assumptions), over the usable "
-              "share, in whole servers of eight. 84.5% is the newsvendor quantile of the cost of missing against idle capacity.",
+              "share, in whole servers of eight; up to the median while fewer than 4 weeks are known. 84.5% is the newsvendor quantile of the cost of missing against idle capacity.",
     },
     "term_order_by": {"zh": "最迟下单", "en": "Order by"},
     "text_order_by": {"zh": "中位耗尽周的周一减去 12 周交期；已过期则写“立即”。", "en": "Monday of the median's week less 12 weeks of lead time; “now” when that is past."},

@@ -34,7 +34,7 @@ def movers_figure(movers: pl.DataFrame, language: str) -> go.Figure:
     low = min((float(change) for change in movers["change_accelerator_hours"]), default=0)
     figure.update_layout(
         template=theme.TEMPLATE, barmode="overlay", height=max(180, 90 + 26 * movers.height), bargap=0.3,
-        xaxis={"zeroline": True, "zerolinecolor": theme.INK, "range": [min(-0.05 * reach, low - 0.3 * reach), reach],
+        xaxis={"zeroline": True, "zerolinecolor": theme.INK, "range": [min(-0.05 * reach, low - 0.45 * reach), reach],
                "tickformat": ",d", "nticks": 5},
         yaxis={"type": "category", "autorange": "reversed", "ticks": "",
                "categoryorder": "array", "categoryarray": [figure_label(name) for name in movers["name"]]},

@@ -252,8 +252,9 @@ def _decisions(readings: Readings, names: Names) -> dict:
     short = [row for row in acting if row["runs_out_week_p50"]]
     late = [row for row in short if row["runs_out_week_p50"] <= before]
     if acting:
-        title = say("title_actions" if len(acting) > 1 else "title_one_action",
-                    actions=whole(len(acting)), short=whole(len(short)), late=whole(len(late)))
+        consequence = {0: "consequence_none", 1: "consequence_one"}.get(len(short), "consequence_many")
+        title = say("title_actions" if len(acting) > 1 else "title_one_action", actions=whole(len(acting)),
+                    consequence=say(consequence, short=whole(len(short)), late=whole(len(late))))
     else:
         title = say("title_no_action", pools=whole(len(rows)))
     decisions = [_decision(row, readings, names) for row in acting]
@@ -403,7 +404,7 @@ def _changes(readings: Readings, names: Names) -> dict:
     rises = shown.filter(pl.col("change_accelerator_hours") >= 0).height
     chart = Chart(
         "movers", say("movers_title"),
-        say("movers_summary", count=whole(shown.height), up=whole(rises), down=whole(shown.height - rises)),
+        say("movers_summary", up=whole(rises), down=whole(shown.height - rises)),
         {language: movers_figure(_with_names(shown, names, language), language) for language in LANGUAGES}, table,
     )
     return {
@@ -496,7 +497,7 @@ def _network(readings: Readings, names: Names) -> dict:
     loaded = sites.filter(pl.col("load_ratio").is_not_null())
     top = loaded.row(0, named=True) if loaded.height else None
     hot_links = measured.filter(pl.col("load_ratio") >= LABEL_FROM_RATIO).height
-    key = "title_network_no_links" if measured.is_empty() else "title_network" if over.height else "title_network_calm"
+    key = "title_network_no_links" if measured.is_empty() else "title_network"
     title = say(key, over=whole(over.height), links=whole(hot_links),
                 site=names.site(top["site_id"]) if top else same(NO_WEEK_TEXT),
                 load=percent(top["load_ratio"] if top else None))

@@ -24,6 +24,7 @@ from orchestration.forecasting.tables import HORIZON_WEEKS, QUANTILES
 
 ORDER_QUANTILE = 0.845
 """Newsvendor quantile: unserved demand costs 2,478.62 - 384 a node-day, an idle node 384 (FORECAST, O1)."""
+FEWEST_WEEKS_FOR_ORDER_QUANTILE = 4
 LEAD_TIME_WEEKS = 12
 REVIEW_WEEKS = 1
 SERVER_ACCELERATORS = 8
@@ -164,6 +165,11 @@ def _neighbours(links: pl.DataFrame) -> dict[str, list[tuple[float, str, str]]]:
     return {site: sorted(others) for site, others in around.items()}
 
 
+def order_quantile(known_weeks: int) -> float:
+    """The quantile of demand to order up to: the newsvendor's, or the median while history is short."""
+    return ORDER_QUANTILE if known_weeks >= FEWEST_WEEKS_FOR_ORDER_QUANTILE else 0.5
+
+
 def is_placed(pool: Pool) -> bool:
     """Whether the pool is a real place and type; the unknown members keep totals whole but get no order."""
     return UNKNOWN not in (pool.site_id, pool.accelerator_id)
@@ -192,7 +198,8 @@ def _rounded(value: float | None, digits: int) -> float | None:
 def capacity_need(pools: dict[str, Pool], links: pl.DataFrame, cutoff_week: str, model: str) -> list[dict]:
     """One row of fct_capacity_need per pool.
 
-    Order: up to the ORDER_QUANTILE of busy-hour demand after lead time and review. Move instead: where a site
+    Order: up to the ORDER_QUANTILE of busy-hour demand after lead time and review; up to the median where
+    history is too short for a measured spread, because nobody should buy on an assumed one. Move instead: where a site
     one link away keeps, at the same quantile and in every week, at least the largest shortfall free in the
     same accelerator type; the most urgent pool chooses first and what it takes is gone. A move needs no lead
     time, so a pool whose median does not cross waits (none) as long as one is possible.
@@ -200,7 +207,7 @@ def capacity_need(pools: dict[str, Pool], links: pl.DataFrame, cutoff_week: str,
     monday = monday_of(cutoff_week)
     horizon = LEAD_TIME_WEEKS + REVIEW_WEEKS
     around = _neighbours(links)
-    safe_demand = {key: demand_at(pool.quantiles, ORDER_QUANTILE)
+    safe_demand = {key: demand_at(pool.quantiles, order_quantile(pool.known_weeks))
                    for key, pool in pools.items() if pool.quantiles is not None and is_placed(pool)}
     spare = {key: float((pools[key].supply - demand).min()) for key, demand in safe_demand.items()}
     crossings: dict[str, dict[float, int | None]] = {}

@@ -122,7 +122,7 @@ CAPACITY_NEED = ForecastTable(
         Column("runs_out_week_p90", pl.String, "ISO week by which 90% of demand paths exceed usable supply (the 10% "
                "demand quantile crosses), so it is never before p50. Null: not within 13 weeks."),
         Column("add_accelerator_count", pl.Int64, "Accelerators to order, in whole servers of eight: order up to the "
-               "84.5% quantile of busy-hour demand 13 weeks ahead.", unit="accelerators", required=True, minimum=0),
+               "84.5% quantile of busy-hour demand 13 weeks ahead (the median while fewer than 4 weeks are known).", unit="accelerators", required=True, minimum=0),
         Column("order_by_date", pl.Date, "Monday of runs_out_week_p50 less the lead time of 12 weeks; a past date "
                "means the order is late. Null: no order, or the median does not cross within 13 weeks."),
         Column("expected_shortfall_accelerator_count", pl.Float64, "Mean of busy-hour demand above usable supply in "

@@ -21,6 +21,10 @@ from orchestration.forecasting.tables import TABLES as FORECAST_TABLES
 from orchestration.home import PROJECT, Home
 
 FAULT_POINTS = ("before_copy", "after_copy", "before_fsync", "before_replace", "after_replace")
+PUBLISH = (
+    "from orchestration import warehouse; from orchestration.home import Home; "
+    "warehouse.publish(Home.from_environment(), 'new')"
+)
 DIMENSIONS = {"dim_site": "site_id", "dim_link": "link_id", "dim_accelerator": "accelerator_id", "dim_model": "model_id",
               "dim_tenant": "tenant_id"}
 
@@ -44,7 +48,7 @@ def make_warehouse(home: Home, vintage: int = 1) -> None:
             "capacity.fct_link_utilization_hourly": "timestamp '2026-11-16' as usage_hour, 'l' as link_id, 'a_to_b' as direction",
             "capacity.fct_supply_demand_daily": "date '2026-11-16' as usage_date, 'a' as site_id, 'x' as accelerator_id",
             "capacity.fct_supply_demand_weekly":
-                "'2026-W47' as iso_week, 7 as day_count, 'a' as site_id, 'x' as accelerator_id",
+                "'2026-W47' as iso_week, date '2026-11-16' as week_start_date, 7 as day_count, 'a' as site_id, 'x' as accelerator_id",
             "quality.fct_deliveries":
                 "'d' as delivery_id, 'token_usage' as table_name, 'loaded' as status, now()::timestamp as ingested_at, "
                 "10::bigint as received_count, 7::bigint as loaded_count, 2::bigint as duplicate_count, "
