@@ -48,17 +48,3 @@
     ) as ranked
     where arrival_rank > 1
 {%- endmacro %}
-
-{# Condition that a staged record is none of the surplus ones. #}
-{% macro is_first_arrival(table_name, records='records') -%}
-    not exists (
-        select 1
-        from {{ ref('stg_ledger__surplus_records') }} as surplus
-        where
-            surplus.table_name = '{{ table_name }}'
-            and surplus.event_day = {{ records }}.event_day
-            and surplus.event_id = {{ records }}.event_id
-            and surplus.source_id = {{ records }}.source_id
-            and surplus.delivery_id = {{ records }}.delivery_id
-    )
-{%- endmacro %}
