@@ -253,8 +253,8 @@ def magnitude_warnings(table: Table, batch: pd.DataFrame, past: pd.DataFrame) ->
     ]
     if not measured:
         return []
-    now = batch.groupby("source_id")[measured].mean()
-    before = past.groupby("source_id")[measured].mean()
+    now = batch.groupby("source_id")[measured].mean().astype("float64")
+    before = past.groupby("source_id")[measured].mean().astype("float64")
     lines = []
     for source_id in now.index.intersection(before.index):
         for name in measured:
