@@ -118,7 +118,7 @@ def current_supply(supply_demand_daily: pl.DataFrame, cutoff_week: str) -> pl.Da
         .agg(
             pl.col("installed_accelerator_hours").sum().alias("installed"),
             pl.col("usable_accelerator_hours").clip(lower_bound=0).sum().alias("usable_hours"),
-            pl.col("installed_accelerator_hours").filter(pl.col("usage_date") == last_day).sum().alias("last_day"),
+            pl.col("installed_accelerator_hours").filter(pl.col("usage_date") == pl.lit(last_day, pl.Date)).sum().alias("last_day"),
         )
         .with_columns(pl.when(pl.col("installed") > 0).then(pl.col("usable_hours") / pl.col("installed")).alias("own"))
     )

@@ -177,9 +177,9 @@ def past_forecasts(model: PointModel, history: np.ndarray) -> PastForecasts:
         truth = history[:, origin + 1 : origin + 1 + HORIZON_WEEKS]
         reach = truth.shape[1]
         width = spreads[origin][:, None] * np.sqrt(_STEPS[:reach])
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             normalised = (truth - points[origin, :, :reach]) / width
-        errors[origin, :, :reach] = np.where(width > 0, normalised, np.nan)
+        errors[origin, :, :reach] = np.where((width > 0) & np.isfinite(normalised), normalised, np.nan)
     return PastForecasts(points, spreads, errors)
 
 

@@ -1,0 +1,129 @@
+"""The forecast step as a whole: shapes, keys, determinism, and odd inputs."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import polars as pl
+import pytest
+
+from orchestration.forecasting.forecast import Forecast, chosen_model, forecast_all
+from orchestration.forecasting.iso_weeks import week_of
+from orchestration.forecasting.tables import HORIZON_WEEKS, QUANTILES, TABLES
+
+CUTOFF = "2026-W47"
+MONDAY = date(2026, 11, 16)
+LINKS = pl.DataFrame(schema={"link_id": pl.String, "a_site_id": pl.String, "b_site_id": pl.String,
+                             "one_way_ms": pl.Float64})
+PLANNED = pl.DataFrame(schema={"site_id": pl.String, "accelerator_id": pl.String, "accelerator_count": pl.Int64,
+                               "planned_date": pl.Date, "commitment": pl.String})
+HOURS = ("installed", "available", "usable", "serving_demand", "training_demand")
+
+
+def marts(demands: dict[str, list[float | None]], installed: float = 100.0) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Daily and weekly marts of one accelerator type, from mean demand per site and week (None: no row)."""
+    daily, weekly = [], []
+    for site, weeks in demands.items():
+        for index, demand in enumerate(weeks):
+            if demand is None:
+                continue
+            monday = MONDAY - timedelta(weeks=len(weeks) - 1 - index)
+            day = {f"{name}_accelerator_hours": 24 * value for name, value in zip(
+                HOURS, (installed, installed, 0.85 * installed, demand, 0.0), strict=True)}
+            key = {"site_id": site, "accelerator_id": "x", "p95_utilization_ratio": demand / installed}
+            daily += [{"usage_date": monday + timedelta(days=step), **key, **day} for step in range(7)]
+            weekly.append({"iso_week": week_of(monday), "week_start_date": monday, "day_count": 7, **key,
+                           **{name: 7 * value for name, value in day.items()}})
+    return (
+        pl.DataFrame(daily, schema_overrides={"usage_date": pl.Date}),
+        pl.DataFrame(weekly, schema_overrides={"week_start_date": pl.Date}),
+    )
+
+
+def run(demands: dict[str, list[float | None]], cutoff: str = CUTOFF) -> Forecast:
+    """The forecast of these sites."""
+    daily, weekly = marts(demands)
+    sites = pl.DataFrame({"site_id": list(demands)})
+    return forecast_all(daily, weekly, PLANNED, LINKS, sites, cutoff)
+
+
+def test_every_table_has_its_declared_columns_and_one_row_per_key() -> None:
+    """Readers and the publish audit rely on these names, types and grains."""
+    result = run({"a": [50.0 + week for week in range(8)], "b": [40.0] * 8}).by_table_name()
+    assert set(result) == {table.name for table in TABLES}
+    for table in TABLES:
+        frame = result[table.name]
+        assert frame.schema == table.schema, table.name
+        assert frame.select(table.grain).is_duplicated().sum() == 0, table.name
+        assert frame.height > 0, table.name
+        required = [column.name for column in table.columns if column.required]
+        assert frame.select(required).null_count().row(0) == (0,) * len(required), table.name
+
+
+def test_every_series_has_every_quantile_of_every_week_ahead() -> None:
+    """A missing quantile would be read as a missing band, or worse, joined away."""
+    forecast = run({"a": [50.0] * 8, "b": [40.0] * 8}).demand_forecast
+    per_series = forecast.group_by("level", "series_id", "model").len()
+    assert per_series["len"].unique().to_list() == [HORIZON_WEEKS * len(QUANTILES)]
+    assert set(per_series["level"]) == {"site_accelerator", "site", "nation"}
+    assert forecast["target_date"].min() == MONDAY + timedelta(weeks=1)
+    assert forecast["target_date"].max() == MONDAY + timedelta(weeks=13)
+
+
+def test_the_same_input_gives_the_same_tables_in_any_order_of_rows() -> None:
+    """Two runs that differ make every published hash differ."""
+    demands = {"a": [50.0, 52.0, 49.0, 55.0, 60.0, 61.0, 66.0, 70.0], "b": [40.0, 41.0, 40.0, 39.0] * 2}
+    daily, weekly = marts(demands)
+    sites = pl.DataFrame({"site_id": ["b", "a"]})
+    first = run(demands)
+    second = forecast_all(daily.reverse(), weekly.sample(fraction=1, shuffle=True, seed=1), PLANNED, LINKS, sites, CUTOFF)
+    for name, frame in first.by_table_name().items():
+        assert frame.equals(second.by_table_name()[name]), name
+
+
+@pytest.mark.parametrize("weeks", [
+    [0.0] * 8, [50.0], [50.0] * 2, [50.0, 50.0, 50.0, 400.0, 400.0, 400.0, 400.0, 400.0],
+    [50.0, 50.0, None, 50.0, 50.0, 50.0, 50.0, 50.0], [50.0] * 7 + [5000.0], [50.0] * 3 + [None] * 5,
+    [None] * 7 + [3.0],
+])
+def test_odd_series_give_a_forecast_or_a_reason(weeks: list[float | None]) -> None:
+    """Zeros, one point, a level shift, a drop-out, a spike, a closed site, a site opened yesterday."""
+    result = run({"odd": weeks, "steady": [50.0] * len(weeks)})
+    row = result.capacity_need.filter(pl.col("site_id") == "odd").row(0, named=True)
+    has_forecast = result.demand_forecast.filter(pl.col("series_id") == "odd/x").height > 0
+    assert has_forecast or '"code": "ended"' in row["why"]
+    assert result.demand_forecast["value"].is_finite().all()
+    assert result.demand_forecast["value"].min() >= 0
+
+
+def test_a_growing_site_is_found_and_flat_sites_are_left_alone() -> None:
+    """The report's one reason to exist, on eight weeks of history."""
+    flat = {f"flat{number}": [50 + 0.5 * (-1) ** week for week in range(8)] for number in range(10)}
+    growing = [50 * 1.06**week for week in range(8)]
+    need = run({**flat, "hot": growing}).capacity_need
+    by_site = {row["site_id"]: row for row in need.iter_rows(named=True)}
+    assert by_site["hot"]["action"] == "add"
+    # 75.2 now, growing 6% a week, 85 usable: the true crossing is three weeks ahead.
+    assert by_site["hot"]["runs_out_week_p50"] in ("2026-W49", "2026-W50", "2026-W51")
+    assert {by_site[site]["action"] for site in flat} == {"none"}
+
+
+def test_no_model_but_the_yardstick_is_chosen_without_a_better_score() -> None:
+    """A cleverer model that was never measured has no claim on an order."""
+    def score(model: str, loss: float, count: int) -> list[dict]:
+        base = {"level": "site_accelerator", "series_id": "all", "model": model}
+        return [{**base, "metric": "relative_quantile_loss", "value": loss},
+                {**base, "metric": "scored_count", "value": count}]
+
+    naive = score("seasonal_naive", 1.0, 500)
+    assert chosen_model([]) == "seasonal_naive"
+    assert chosen_model(naive + score("weighted", 1.01, 500)) == "seasonal_naive"
+    assert chosen_model(naive + score("weighted", 0.5, 19)) == "seasonal_naive"
+    assert chosen_model(naive + score("weighted", 0.9, 500) + score("damped_drift", 0.8, 500)) == "damped_drift"
+
+
+def test_empty_marts_give_empty_tables() -> None:
+    """The first run of a fresh machine has no week yet, and must not crash."""
+    daily, weekly = marts({"a": [50.0]})
+    result = forecast_all(daily.head(0), weekly.head(0), PLANNED, LINKS, pl.DataFrame({"site_id": ["a"]}), CUTOFF)
+    assert all(frame.is_empty() for frame in result.by_table_name().values())
