@@ -40,8 +40,6 @@ STRINGS: dict[str, dict[str, str]] = {
     "hub": {"zh": "枢纽", "en": "hub"},
     "hotspot": {"zh": "热点", "en": "hotspot"},
     "name_with_kind": {"zh": "{name}（{kind}）", "en": "{name} ({kind})"},
-    "yes": {"zh": "是", "en": "yes"},
-    "no": {"zh": "否", "en": "no"},
     # Decisions
     "title_actions": {"zh": "{actions} 项行动。{consequence}", "en": "{actions} actions. {consequence}"},
     "title_one_action": {"zh": "{actions} 项行动。{consequence}", "en": "{actions} action. {consequence}"},
@@ -81,8 +79,6 @@ STRINGS: dict[str, dict[str, str]] = {
               "The early warning is the week by which 10% of paths have crossed. "
               "Moves do not yet check the link's free bandwidth and latency.",
     },
-    "column_number": {"zh": "#", "en": "#"},
-    "column_where": {"zh": "站点", "en": "Where"},
     "column_where_pool": {"zh": "站点与卡型", "en": "Where, accelerator type"},
     "column_demand_usable": {"zh": "忙时需求 / 可用", "en": "Demand / usable"},
     "column_pool": {"zh": "资源池", "en": "Pool"},
@@ -213,7 +209,6 @@ STRINGS: dict[str, dict[str, str]] = {
     "legend_links": {"zh": "链路 {band}", "en": "link {band}"},
     "legend_links_unknown": {"zh": "链路无遥测", "en": "link without telemetry"},
     "hover_site": {"zh": "{name}<br>忙时负载 {load}<br>可用 {usable} 卡", "en": "{name}<br>busy-hour load {load}<br>{usable} usable"},
-    "hover_link": {"zh": "{name}<br>忙时利用率 {load}", "en": "{name}<br>busy-hour utilization {load}"},
     "sites_table": {"zh": "站点排名，忙时（地图的文字版）", "en": "Sites ranked, busy hour (the map in words)"},
     "links_table": {"zh": "最忙的 15 条链路", "en": "The 15 busiest links"},
     "column_kind": {"zh": "类型", "en": "Kind"},
