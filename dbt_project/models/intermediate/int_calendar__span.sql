@@ -9,6 +9,8 @@ pool_telemetry as (select * from {{ ref('int_pool_telemetry__hourly') }}),
 
 links as (select * from {{ ref('int_link__hourly') }}),
 
+receipts as (select * from {{ ref('stg_ledger__receipts') }}),
+
 spans as (
     select
         min(usage_hour) as first_at,
@@ -17,7 +19,7 @@ spans as (
     union all
     select
         min(submitted_at) as first_at,
-        max(greatest(submitted_at, held_until_at)) as last_at
+        max(greatest(submitted_at, observed_at)) as last_at
     from attempts
     union all
     select
@@ -34,9 +36,29 @@ spans as (
         min(usage_hour) as first_at,
         max(usage_hour) as last_at
     from links
+),
+
+observed as (
+    select
+        {{ business_date('min(first_at)') }} as first_date,
+        {{ business_date('max(last_at)') }} as last_date
+    from spans
+),
+
+-- A job of a replayed trace may end after the newest delivery: that is not yet, whatever the trace says.
+held as (
+    select {{ business_date('max(held_until_at)') }} as last_date
+    from attempts
+),
+
+delivered as (
+    select cast(max(delivered_date) + interval 1 day as date) as last_date
+    from receipts
 )
 
 select
-    {{ business_date('min(first_at)') }} as first_date,
-    {{ business_date('max(last_at)') }} as last_date
-from spans
+    observed.first_date,
+    greatest(observed.last_date, least(coalesce(held.last_date, observed.last_date), delivered.last_date)) as last_date
+from observed
+cross join held
+cross join delivered

@@ -5,6 +5,8 @@ allocation as (select * from {{ ref('int_allocation__hourly') }}),
 
 telemetry as (select * from {{ ref('int_telemetry__hourly') }}),
 
+span as (select * from {{ ref('int_calendar__span') }}),
+
 fragmentation as (select * from {{ ref('int_fragmentation__hourly') }}),
 
 pools as (
@@ -211,3 +213,4 @@ select
     waiting_accelerator_microseconds,
     activity_ratio
 from capped
+inner join span on {{ business_date('capped.usage_hour') }} <= span.last_date
