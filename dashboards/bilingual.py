@@ -52,11 +52,11 @@ def clean(text: object) -> str:
     return _UNPRINTABLE.sub("", str(text)).strip()
 
 
-def figure_label(text: object) -> str:
+def figure_label(text: object, longest: int = LONGEST_FIGURE_LABEL) -> str:
     """A name as Plotly shows it literally: escaped (Plotly reads a little HTML), and cut when very long."""
     name = clean(text)
-    if len(name) > LONGEST_FIGURE_LABEL:
-        name = name[: LONGEST_FIGURE_LABEL - 1] + "…"
+    if len(name) > longest:
+        name = name[: longest - 1] + "…"
     return html.escape(name, quote=False)
 
 

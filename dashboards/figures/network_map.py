@@ -17,6 +17,7 @@ _FIRST_PARALLEL, _SECOND_PARALLEL, _MIDDLE_LATITUDE, _MIDDLE_LONGITUDE = 25.0, 4
 LABEL_FROM_RATIO = 0.8
 SMALLEST_MARK, LARGEST_MARK = 9, 34
 HEIGHT = 640
+LONGEST_LABEL = {"zh": 9, "en": 22}
 
 # Where a label may stand beside its mark: Plotly's name, and the direction (right, up) it moves in.
 _PLACES = (
@@ -100,7 +101,7 @@ def _add_sites(figure: go.Figure, rows: list[dict], place: dict, language: str) 
     largest = max((row["usable_accelerator_count"] for row in rows), default=0) or 1
     bands = [None if row["load_ratio"] is None else theme.load_band(row["load_ratio"]) for row in rows]
     sizes = [_size(row["usable_accelerator_count"], largest) for row in rows]
-    labels = [_label(row) for row in rows]
+    labels = [_label(row, language) for row in rows]
     figure.add_scatter(
         x=[round(place[row["site_id"]][0], 4) for row in rows],
         y=[round(place[row["site_id"]][1], 4) for row in rows],
@@ -133,12 +134,12 @@ def _add_sites(figure: go.Figure, rows: list[dict], place: dict, language: str) 
         )
 
 
-def _label(row: dict) -> str:
+def _label(row: dict, language: str) -> str:
     """Hubs by name, hot sites by name and load; the others speak on hover and in the table."""
     hot = row["load_ratio"] is None or row["load_ratio"] >= LABEL_FROM_RATIO
     if not hot and row["site_kind"] != "hub":
         return ""
-    name = figure_label(row["name"])
+    name = figure_label(row["name"], LONGEST_LABEL[language])
     return f"<b>{name} {_percent(row['load_ratio'])}</b>" if hot else name
 
 

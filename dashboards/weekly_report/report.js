@@ -54,10 +54,11 @@
   function narrow(layout, traces) {
     layout.font = { size: 11 };
     layout.yaxis = Object.assign({}, layout.yaxis, { title: undefined });
-    if (layout.yaxis.scaleanchor) layout.height = 480;
+    if (layout.yaxis.scaleanchor) layout.height = 420;
     layout.margin = Object.assign({}, layout.margin, { l: 8, r: 8 });
     layout.legend = Object.assign({}, layout.legend, { font: { size: 11 } });
     traces.forEach((trace) => {
+      if (trace.meta === "increase" || trace.meta === "decrease") trace.textposition = "none";
       if (trace.meta !== "sites") return;
       trace.text = trace.text.map((label) => (label.startsWith("<b>") ? label : ""));
       trace.marker = Object.assign({}, trace.marker, { size: trace.marker.size.map((size) => 0.7 * size) });
