@@ -15,7 +15,7 @@ group_spans as (
         last_date,
         sum(accelerator_count) as accelerator_count
     from pools
-    where listed_in = 'node_pools' and first_date <= last_date
+    where listed_in = 'node_pools'
     group by group_id, cluster_id, site_id, accelerator_id, purpose, first_date, last_date
 ),
 

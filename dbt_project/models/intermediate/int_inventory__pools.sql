@@ -92,30 +92,48 @@ sited as (
     cross join span
     left join placed on pools.client_key = placed.client_key
     left join cluster_spans on pools.cluster_id = cluster_spans.cluster_id
-)
+),
 
 -- Without a date of commissioning a pool is in service while its cluster reports.
+dated as (
+    select
+        pool_id,
+        cluster_id,
+        located_site_id as site_id,
+        accelerator_id,
+        purpose,
+        cluster_id || '/' || located_site_id || '/' || accelerator_id || '/' || purpose as group_id,
+        listed_in,
+        node_count,
+        accelerators_per_node,
+        node_count * accelerators_per_node as accelerator_count,
+        cast(
+            greatest(coalesce(service_from_date, cluster_first_date, data_first_date), data_first_date) as date
+        ) as first_date,
+        cast(
+            least(
+                coalesce(
+                    service_until_date - interval 1 day,
+                    case when service_from_date is null then cluster_last_date else data_last_date end
+                ),
+                data_last_date
+            ) as date
+        ) as last_date
+    from sited
+)
+
 select
     pool_id,
     cluster_id,
-    located_site_id as site_id,
+    site_id,
     accelerator_id,
     purpose,
-    cluster_id || '/' || located_site_id || '/' || accelerator_id || '/' || purpose as group_id,
+    group_id,
     listed_in,
     node_count,
     accelerators_per_node,
-    node_count * accelerators_per_node as accelerator_count,
-    cast(
-        greatest(coalesce(service_from_date, cluster_first_date, data_first_date), data_first_date) as date
-    ) as first_date,
-    cast(
-        least(
-            coalesce(
-                service_until_date - interval 1 day,
-                case when service_from_date is null then cluster_last_date else data_last_date end
-            ),
-            data_last_date
-        ) as date
-    ) as last_date
-from sited
+    accelerator_count,
+    first_date,
+    last_date
+from dated
+where first_date <= last_date

@@ -37,7 +37,7 @@ union all
 select
     accelerator_id,
     case when accelerator_id = 'unknown' then 'Unknown' else accelerator_id end as accelerator_name,
-    cast(null as varchar) as vendor,
+    cast(null as {{ text_type() }}) as vendor,
     cast(null as double) as memory_gb,
     cast(null as double) as bf16_tflops,
     cast(null as double) as power_watts,

@@ -26,8 +26,8 @@ union all
 select
     model_id,
     case when model_id = 'unknown' then 'Unknown' else model_id end as model_name,
-    cast(null as varchar) as vendor,
-    cast(null as varchar) as model_class,
+    cast(null as {{ text_type() }}) as vendor,
+    cast(null as {{ text_type() }}) as model_class,
     cast(null as bigint) as latency_class_ms,
     false as is_registered
 from unregistered

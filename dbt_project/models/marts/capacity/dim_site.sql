@@ -47,11 +47,11 @@ select
     case when site_id = 'unknown' then 'Unknown' else site_id end as site_name,
     case when site_id = 'unknown' then '未知' else site_id end as site_name_cn,
     'unknown' as site_kind,
-    cast(null as varchar) as hub_region,
-    cast(null as varchar) as region,
+    cast(null as {{ text_type() }}) as hub_region,
+    cast(null as {{ text_type() }}) as region,
     cast(null as double) as latitude,
     cast(null as double) as longitude,
     cast(null as bigint) as population,
-    cast(null as varchar) as nearest_hub_site_id,
+    cast(null as {{ text_type() }}) as nearest_hub_site_id,
     false as is_registered
 from unregistered

@@ -28,6 +28,6 @@ select
     tenant_id,
     case when tenant_id = 'unknown' then 'Unknown' else tenant_id end as tenant_name,
     'unknown' as segment,
-    cast(null as varchar) as home_site_id,
+    cast(null as {{ text_type() }}) as home_site_id,
     false as is_registered
 from unregistered
