@@ -11,7 +11,9 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from orchestration.home import DBT_PROJECT, Home
 from orchestration.warehouse import Prepared, project_hash
@@ -77,6 +79,33 @@ def prepared_manifest(home: Home) -> Path:
         (target / "manifest.project_hash").write_text(current)
         os.replace(target / "manifest.project_hash", _HASH_OF_MANIFEST)
     return MANIFEST
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """A manifest in which every singular test names one model: the most derived of those it reads.
+
+    Dagster makes a check of a test only when it knows whose check it is.
+    """
+    manifest = json.loads(path.read_text("utf-8"))
+    for node in manifest["nodes"].values():
+        parents = [name for name in node.get("depends_on", {}).get("nodes", []) if name.startswith("model.")]
+        if node["resource_type"] == "test" and not node.get("attached_node") and parents:
+            most_derived = max(sorted(parents), key=lambda name: len(_ancestors(manifest["parent_map"], name)))
+            node["config"]["meta"] = {
+                **node["config"].get("meta", {}), "dagster": {"ref": {"name": manifest["nodes"][most_derived]["name"]}},
+            }
+    return manifest
+
+
+def _ancestors(parent_map: Mapping[str, list[str]], name: str) -> set[str]:
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        for parent in parent_map.get(waiting.pop(), []):
+            if parent not in found:
+                found.add(parent)
+                waiting.append(parent)
+    return found
 
 
 def messages_of(output: str) -> str:

@@ -236,6 +236,8 @@ def _failure_of(result: dg.ExecuteInProcessResult) -> tuple[str | None, str | No
     for event in result.all_events:
         if event.is_step_failure:
             name, message = _root_cause(event.step_failure_data)
+            if name == "DagsterAssetCheckFailedError":
+                message = "\n".join(_failed_checks(result, event.step_key)) or message
             reasons = {
                 "AuditFailed": "audit_blocked", "WarehouseLocked": "locked",
                 "DagsterAssetCheckFailedError": "check_blocked",
@@ -245,6 +247,15 @@ def _failure_of(result: dg.ExecuteInProcessResult) -> tuple[str | None, str | No
         if event.is_failure:
             return None, event.message, "error"
     return None, "the run failed before its first step", "error"
+
+
+def _failed_checks(result: dg.ExecuteInProcessResult, step: str) -> Iterator[str]:
+    """What the checks of a step found that blocks, one line each."""
+    for event in result.events_for_node(step):
+        if event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
+            evaluation = event.asset_check_evaluation_data
+            if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
+                yield f"{evaluation.asset_key.to_user_string()}: {evaluation.description or evaluation.check_name}"
 
 
 def _root_cause(failure: Any) -> tuple[str, str]:

@@ -1,6 +1,5 @@
 """Models: one @dbt_assets for everything from staging to marts, run by one dbt process."""
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -39,7 +38,7 @@ class Translator(DagsterDbtTranslator):
         return dbt_resource_props["fqn"][1]
 
 
-MANIFEST = json.loads(dbt_runs.prepared_manifest(Home.from_environment()).read_text("utf-8"))
+MANIFEST = dbt_runs.read_manifest(dbt_runs.prepared_manifest(Home.from_environment()))
 TRANSLATOR = Translator(DagsterDbtTranslatorSettings(enable_duplicate_source_asset_keys=True))
 
 

@@ -33,7 +33,7 @@ def published_capacity(
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
     """Audits and publishes the capacity edition."""
     try:
-        publication = warehouse.publish(home_folder.home, context.run_id)
+        publication = warehouse.publish(home_folder.home, context.run.run_id)
     except warehouse.AuditFailed as error:
         yield dg.AssetCheckResult(
             check_name="audit", passed=False, metadata={"checks": audit_table(error.checks)}

@@ -16,6 +16,7 @@ import pytest
 
 from orchestration import definitions, raw_store, warehouse
 from orchestration.definitions import BUILD, FORECAST, PUBLISH, RAW, materialize
+from orchestration.defs.resources import HomeFolder
 from orchestration.defs.schedules import nightly
 from orchestration.home import PROJECT, Home
 from orchestration.progress import Progress
@@ -152,8 +153,8 @@ def test_a_late_delivery_changes_its_day_and_an_incremental_run_equals_a_full_on
 
 def test_a_broken_delivery_blocks_the_build_now_and_next_time_until_it_is_superseded(copy: Home) -> None:
     """A check that blocks once lets bad rows through in the next run."""
-    day = DAYS[-1] + timedelta(days=2)
-    deliver_usage(copy, day, "bad.jsonl", usage(day, 3, input_tokens=-1))
+    day = DAYS[-1]
+    deliver_usage(copy, day, "bad.jsonl", usage(day, 3, first=500, input_tokens=-1))
     before = copy.capacity.stat().st_ino
     for _ in range(2):
         outcome = materialize(copy)
@@ -161,7 +162,7 @@ def test_a_broken_delivery_blocks_the_build_now_and_next_time_until_it_is_supers
         assert outcome.failed_step == "raw_checks_token_usage"
         assert "row count" in outcome.error_message
     assert copy.capacity.stat().st_ino == before
-    deliver_usage(copy, day, "bad.jsonl", usage(day, 3))
+    deliver_usage(copy, day, "bad.jsonl", usage(day, 3, first=500))
     assert materialize(copy, RAW).success
 
 
@@ -213,7 +214,7 @@ def test_the_nightly_run_covers_every_day_with_something_to_load(home: Home) -> 
     deliver(home)
     with dg.DagsterInstance.ephemeral() as instance, dg.build_schedule_context(
         instance=instance, scheduled_execution_time=datetime(2026, 11, 24, 18, 30, tzinfo=UTC),
-        resources={"home_folder": definitions.RESOURCES["home_folder"].model_copy(update={"root": str(home.root)})},
+        resources={"home_folder": HomeFolder(root=str(home.root))},
     ) as context:
         request = nightly.evaluate_tick(context).run_requests[0]
     assert request.tags["dagster/asset_partition_range_start"] == DAYS[0].isoformat()
