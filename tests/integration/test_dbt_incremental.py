@@ -156,6 +156,12 @@ def build(path: Path, target: Path, zone: str = "UTC") -> None:
     assert finished.returncode == 0, finished.stdout[-4000:]
 
 
+def hashes(path: Path) -> dict[str, str]:
+    """Canonical hashes of every table and view that dbt made."""
+    with duckdb.connect(str(path), read_only=True) as connection:
+        return canonical_hash(connection, SCHEMAS)
+
+
 @pytest.fixture(scope="module")
 def warehouses(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """One warehouse brought up to date by an incremental build, and one built whole from the same deliveries."""
@@ -172,7 +178,7 @@ def warehouses(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_an_incremental_build_equals_a_full_one_in_any_row_order_and_time_zone(warehouses):
     """Prevents a stale, doubled or lost day after a late or withdrawn delivery."""
-    incremental, full = (canonical_hash(path, SCHEMAS) for path in warehouses)
+    incremental, full = (hashes(path) for path in warehouses)
     assert len(full) > 50
     assert {name for name in full if full[name] != incremental.get(name)} == set()
 
