@@ -76,5 +76,6 @@ def _build(context: dg.AssetExecutionContext, home: Home, prepared: warehouse.Pr
     for event in invocation.stream():
         if isinstance(event, dg.Output):
             done += 1
-            report(Progress("advanced", "dbt_build", done, total, event.output_name.replace("__", "/")))
+            name = context.asset_key_for_output(event.output_name).to_user_string()
+            report(Progress("advanced", "dbt_build", done, total, name))
         yield event
