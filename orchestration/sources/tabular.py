@@ -210,6 +210,11 @@ PHILLY = TabularFormat(
 )
 
 
+def _openb_cluster(options: Options) -> str:
+    """One cluster for pods and nodes, or the inventory would never meet the jobs it runs."""
+    return _quote("openb" if options.source_id in ("openb_pods", "openb_nodes") else options.source_id)
+
+
 def _openb_pod_columns(options: Options) -> dict[str, str]:
     epoch = options.epoch or OPENB_EPOCH
 
@@ -217,7 +222,7 @@ def _openb_pod_columns(options: Options) -> dict[str, str]:
         return relative_instant_sql(f"try_cast(nullif({column}, '') as bigint) * 1000000", epoch)
 
     return {
-        "cluster_id": _quote(options.source_id),
+        "cluster_id": _openb_cluster(options),
         "job_id": "name",
         "tenant_id": "qos",
         "accelerator_id": "case when gpu_spec <> '' then 'openb-' || lower(gpu_spec) end",
@@ -257,7 +262,7 @@ OPENB_PODS = TabularFormat(
 def _openb_node_columns(options: Options) -> dict[str, str]:
     return {
         "pool_id": "sn",
-        "cluster_id": _quote(options.source_id),
+        "cluster_id": _openb_cluster(options),
         "accelerator_id": "case when model <> '' then 'openb-' || lower(model) end",
         "purpose": "'shared'",
         "node_count": "'1'",

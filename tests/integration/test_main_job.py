@@ -65,7 +65,7 @@ def test_philly_jobs_are_all_there_also_the_rows_that_repeat(traces_home, shared
 
 def test_the_openb_cluster_is_whole(traces_home, query):
     """A node list that loses a type or a node makes supply look short."""
-    assert query(traces_home.capacity, "select count(*) from capacity.fct_jobs where cluster_id = 'openb_pods'") == [(5_706,)]
+    assert query(traces_home.capacity, "select count(*) from capacity.fct_jobs where cluster_id = 'openb'") == [(5_706,)]
     assert query(traces_home.warehouse, """
         select count(*), sum(node_count * accelerators_per_node), count(distinct accelerator_id)
         from raw.node_pools where source_id = 'openb_nodes'
