@@ -197,7 +197,7 @@ def test_the_marts_are_the_truth_to_the_token(simulated_home, truth, query, grou
     }
     planted = {
         key: {name: counts[name] for name in measures}
-        for key, counts in truth["token_usage"][group].items()
+        for key, counts in truth["token_usage"][group].items() if any(counts.values())
     }
     assert found == planted
 
