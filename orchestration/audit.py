@@ -1,0 +1,219 @@
+"""What must hold before marts are published: keys, sums, identities, and no money where none belongs.
+
+Every check reads the copy that is about to be published, open as the connection's default database.
+Nothing is written here, and no figure is corrected: a check that fails blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from orchestration.forecasting.tables import TABLES as FORECAST_TABLES
+from orchestration.sql import count
+
+# Parts of a column name that would put money into the edition that holds none.
+MONEY_NAME_PARTS = ("price", "cost", "margin", "cny", "revenue")
+# One row per this key, in the published marts whose grain is a contract.
+MART_KEYS: dict[str, tuple[str, ...]] = {
+    "capacity.dim_site": ("site_id",),
+    "capacity.dim_link": ("link_id",),
+    "capacity.dim_accelerator": ("accelerator_id",),
+    "capacity.dim_model": ("model_id",),
+    "capacity.dim_tenant": ("tenant_id",),
+    "capacity.dim_date": ("usage_date",),
+    "capacity.fct_token_usage_hourly": (
+        "usage_hour", "origin_site_id", "serving_site_id", "tenant_id", "model_id", "product",
+    ),
+    "capacity.fct_accelerator_hours_daily": ("usage_date", "site_id", "accelerator_id"),
+    "capacity.fct_link_utilization_hourly": ("usage_hour", "link_id", "direction"),
+    "capacity.fct_supply_demand_daily": ("usage_date", "site_id", "accelerator_id"),
+    "capacity.fct_supply_demand_weekly": ("iso_week", "site_id", "accelerator_id"),
+    "quality.fct_deliveries": ("delivery_id",),
+    **{f"capacity.{table.name}": table.grain for table in FORECAST_TABLES},
+}
+EXPECTED_TABLES = (*MART_KEYS, "capacity.fct_jobs", "quality.fct_reconciliation", "quality.fct_freshness")
+# A mart must hold rows once raw holds rows of the table it is made from.
+MART_SOURCES = {
+    "capacity.fct_token_usage_hourly": "token_usage",
+    "capacity.fct_jobs": "job_logs",
+    "capacity.fct_link_utilization_hourly": "link_counters",
+    "capacity.fct_accelerator_hours_daily": "node_pools",
+}
+IDENTITY_PARTS = ("down", "planned_down", "allocated_busy", "allocated_idle", "fragmented", "free")
+
+
+@dataclass(frozen=True)
+class AuditCheck:
+    """One condition of publishing: whether it held, the figure seen, and what to do when it did not."""
+
+    name: str
+    passed: bool
+    figure: str
+    next_step: str = ""
+
+
+class AuditFailed(RuntimeError):
+    """A blocking check failed; nothing was published and the last good file stays."""
+
+    def __init__(self, checks: Sequence[AuditCheck]):
+        self.checks = tuple(checks)
+        self.failures = tuple(check for check in checks if not check.passed)
+        lines = [f"- {check.name}: {check.figure}. {check.next_step}" for check in self.failures]
+        super().__init__(
+            "the audit blocked publishing; the last published file is unchanged\n" + "\n".join(lines)
+        )
+
+
+def audit(connection: duckdb.DuckDBPyConnection) -> list[AuditCheck]:
+    """Every condition that the capacity edition open on this connection must meet."""
+    columns = _columns(connection)
+    checks = [_check_present(columns)]
+    present = {name for name in EXPECTED_TABLES if name in columns}
+    if "quality.fct_deliveries" in present:
+        checks.append(_check_line_accounting(connection))
+        checks.append(_check_not_empty(connection, present))
+    if "quality.fct_reconciliation" in present:
+        checks.append(_check_reconciliation(connection))
+    if "capacity.fct_accelerator_hours_daily" in present:
+        checks.append(_check_capacity_identity(connection))
+    checks += [
+        _check_key(connection, table, key) for table, key in MART_KEYS.items() if table in present
+    ]
+    if "capacity.fct_demand_forecast" in present:
+        checks.append(_check_forecast(connection))
+    checks.append(_check_no_money(columns))
+    checks.append(_check_exact_tokens(columns))
+    return checks
+
+
+def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
+    """Column types of every table of the editions' schemas, by schema.table."""
+    rows = connection.execute(
+        "select schema_name || '.' || table_name, column_name, data_type from duckdb_columns() "
+        "where database_name = current_database() and schema_name in ('capacity', 'quality') "
+        "order by schema_name, table_name, column_index"
+    ).fetchall()
+    columns: dict[str, dict[str, str]] = {}
+    for table, column, data_type in rows:
+        columns.setdefault(table, {})[column] = data_type
+    return columns
+
+
+def _check_present(columns: Mapping[str, object]) -> AuditCheck:
+    missing = [name for name in EXPECTED_TABLES if name not in columns]
+    return AuditCheck(
+        "every contract mart is there", not missing,
+        f"missing: {', '.join(missing)}" if missing else f"{len(EXPECTED_TABLES)} marts",
+        "Run `tidegauge build` and `tidegauge forecast`, then publish again.",
+    )
+
+
+def _check_line_accounting(connection: duckdb.DuckDBPyConnection) -> AuditCheck:
+    broken = count(connection, """
+        select count(*) from quality.fct_deliveries
+        where (received_count = loaded_count + duplicate_count + quarantined_count) is not true
+    """)
+    return AuditCheck(
+        "received = loaded + duplicate + quarantined for every delivery", broken == 0,
+        f"{broken} deliveries do not add up",
+        "Look at them in quality.fct_deliveries; `tidegauge rebuild` loads them again from landing.",
+    )
+
+
+def _check_not_empty(connection: duckdb.DuckDBPyConnection, present: set[str]) -> AuditCheck:
+    loaded = dict(connection.execute("""
+        select table_name, sum(loaded_count) from quality.fct_deliveries
+        where status = 'loaded' group by table_name
+    """).fetchall())
+    empty = [
+        mart for mart, source in MART_SOURCES.items()
+        if mart in present and loaded.get(source) and not count(connection, f"select count(*) from {mart}")
+    ]
+    empty += [
+        mart for mart in sorted(present)
+        if mart.startswith("capacity.dim_") and not count(connection, f"select count(*) from {mart}")
+    ]
+    if not loaded:
+        empty.append("quality.fct_deliveries")
+    return AuditCheck(
+        "no mart is empty while raw has rows for it", not empty,
+        f"empty: {', '.join(empty)}" if empty else "none empty",
+        "Check what was delivered with `tidegauge status`, then run `tidegauge build`.",
+    )
+
+
+def _check_reconciliation(connection: duckdb.DuckDBPyConnection) -> AuditCheck:
+    rows = connection.execute("""
+        select metric, difference from quality.fct_reconciliation
+        where (difference = 0) is not true order by metric
+    """).fetchall()
+    shown = ", ".join(f"{metric} {difference}" for metric, difference in rows[:5])
+    return AuditCheck(
+        "landing = raw = marts", not rows,
+        f"{len(rows)} metrics differ: {shown}" if rows else "difference 0",
+        "See quality.fct_reconciliation; `tidegauge rebuild` tells a lost row from a wrong model.",
+    )
+
+
+def _check_capacity_identity(connection: duckdb.DuckDBPyConnection) -> AuditCheck:
+    parts = " + ".join(f"{part}_accelerator_hours" for part in IDENTITY_PARTS)
+    rows, worst = connection.execute(f"""
+        select count(*), max(abs(residue)) from (
+            select installed_accelerator_hours - ({parts}) as residue, installed_accelerator_hours
+            from capacity.fct_accelerator_hours_daily
+        ) where (abs(residue) <= 1e-6 * greatest(1, installed_accelerator_hours)) is not true
+    """).fetchone()
+    return AuditCheck(
+        "installed accelerator hours = the sum of their parts", rows == 0,
+        f"{rows} site-days open, worst by {worst} hours" if rows else "closes to zero",
+        "See capacity.fct_accelerator_hours_daily; more may be allocated or down than is installed.",
+    )
+
+
+def _check_key(connection: duckdb.DuckDBPyConnection, table: str, key: Sequence[str]) -> AuditCheck:
+    columns = ", ".join(key)
+    repeated = count(connection, f"""
+        select count(*) from (select 1 from {table} group by {columns} having count(*) > 1)
+    """)
+    return AuditCheck(
+        f"{table} has one row per {columns}", repeated == 0, f"{repeated} keys repeat",
+        "A join fans out or a reference row is doubled; run `tidegauge build` after correcting it.",
+    )
+
+
+def _check_forecast(connection: duckdb.DuckDBPyConnection) -> AuditCheck:
+    broken = count(connection, """
+        select count(*) from capacity.fct_demand_forecast
+        where (isfinite(value) and value >= 0 and quantile > 0 and quantile < 1) is not true
+    """)
+    return AuditCheck(
+        "forecast values are finite and not negative", broken == 0, f"{broken} values are not",
+        "Run `tidegauge forecast` again; if they stay, look at the series in fct_supply_demand_daily.",
+    )
+
+
+def _check_no_money(columns: Mapping[str, Mapping[str, str]]) -> AuditCheck:
+    money = [
+        f"{table}.{column}" for table, names in columns.items() for column in names
+        if any(part in column.lower().split("_") for part in MONEY_NAME_PARTS)
+    ]
+    return AuditCheck(
+        "the capacity edition holds no price, cost or margin", not money,
+        f"found {', '.join(money)}" if money else "none",
+        "Move the column to a finance mart.",
+    )
+
+
+def _check_exact_tokens(columns: Mapping[str, Mapping[str, str]]) -> AuditCheck:
+    inexact = [
+        f"{table}.{column}" for table, names in columns.items() for column, data_type in names.items()
+        if column.endswith("_tokens") and data_type in ("DOUBLE", "FLOAT")
+    ]
+    return AuditCheck(
+        "token columns are exact", not inexact,
+        f"inexact: {', '.join(inexact)}" if inexact else "none inexact",
+        "Cast the sum to HUGEINT or DECIMAL(38,0) in the model.",
+    )
