@@ -35,13 +35,9 @@ MART_KEYS: dict[str, tuple[str, ...]] = {
     **{f"capacity.{table.name}": table.grain for table in FORECAST_TABLES},
 }
 EXPECTED_TABLES = (*MART_KEYS, "capacity.fct_jobs", "quality.fct_reconciliation", "quality.fct_freshness")
-# A mart must hold rows once raw holds rows of the table it is made from.
-MART_SOURCES = {
-    "capacity.fct_token_usage_hourly": "token_usage",
-    "capacity.fct_jobs": "job_logs",
-    "capacity.fct_link_utilization_hourly": "link_counters",
-    "capacity.fct_accelerator_hours_daily": "node_pools",
-}
+# A mart must hold rows once raw holds rows of the table it is made from. Other marts need more than
+# rows: link utilization two samples of one link, accelerator hours a pool that has accelerators.
+MART_SOURCES = {"capacity.fct_token_usage_hourly": "token_usage", "capacity.fct_jobs": "job_logs"}
 IDENTITY_PARTS = ("down", "planned_down", "allocated_busy", "allocated_idle", "fragmented", "free")
 
 

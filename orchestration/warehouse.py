@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("tidegauge.warehouse")
 
 MEMORY_LIMIT = "1GB"
-NO_EVENT_DAY = date(1970, 1, 1)
 EDITION_SCHEMAS = ("capacity", "quality")
 RECEIPT_COLUMNS = {
     "delivery_id": "VARCHAR", "feed": "VARCHAR", "table_name": "VARCHAR", "format": "VARCHAR",
