@@ -147,7 +147,7 @@ def _report_is_due(home: Home) -> bool:
     """Whether the published week has no report, or one older than its data or the code that draws it."""
     if not home.capacity.exists():
         return False
-    iso_week = warehouse.publication_of(home.capacity).iso_week
+    iso_week = warehouse.week_to_report(home.capacity)
     if iso_week is None:
         return False
     report = home.reports / "weekly" / f"{iso_week}.html"

@@ -772,6 +772,15 @@ def publication_of(path: Path) -> Publication:
     return Publication(path, run_id, published_at, data_as_of, iso_week, forecast_stamp)
 
 
+def week_to_report(path: Path) -> str | None:
+    """The latest whole week of a published file, or the latest of which anything is known; None without."""
+    whole = publication_of(path).iso_week
+    if whole is not None:
+        return whole
+    with open_published(path) as connection:
+        return connection.execute("select max(iso_week) from capacity.fct_supply_demand_weekly").fetchone()[0]
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -7,7 +7,7 @@ from orchestration.defs.resources import HomeFolder
 
 
 class WeeklyReportConfig(dg.Config):
-    """Which week, and in which language; without a week, the latest whole one that was published."""
+    """Which week, and in which language; without a week, the latest whole one, or the one that has begun."""
 
     iso_week: str = ""
     language: str = "en"
@@ -24,11 +24,11 @@ def weekly_capacity(home_folder: HomeFolder, config: WeeklyReportConfig) -> dg.M
     from dashboards.weekly_report import write_weekly_report
 
     home = home_folder.home
-    iso_week = config.iso_week or warehouse.publication_of(home.capacity).iso_week
+    iso_week = config.iso_week or warehouse.week_to_report(home.capacity)
     if iso_week is None:
         raise dg.Failure(
-            "no whole week has been published yet, so there is nothing to report; "
-            "deliver seven days of one ISO week and run `tidegauge run`"
+            "no supply and no demand has been published yet, so there is nothing to report; "
+            "deliver token usage or node pools and run `tidegauge run`"
         )
     out = home.reports / "weekly" / f"{iso_week}.html"
     out.parent.mkdir(parents=True, exist_ok=True)
