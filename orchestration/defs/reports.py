@@ -24,6 +24,8 @@ def weekly_capacity(home_folder: HomeFolder, config: WeeklyReportConfig) -> dg.M
     from dashboards.weekly_report import write_weekly_report
 
     home = home_folder.home
+    if not home.capacity.exists():
+        raise dg.Failure("nothing has been published yet; `tidegauge run` publishes what was delivered")
     iso_week = config.iso_week or warehouse.week_to_report(home.capacity)
     if iso_week is None:
         raise dg.Failure(
