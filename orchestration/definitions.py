@@ -121,6 +121,9 @@ def materialize(
             for part in _parts(home, graph, keys, partition_range):
                 outcome = _execute(home, instance, part, tags or {}, run_config or {}, raise_on_error, on_event)
                 metadata.update(outcome.asset_metadata)
+                if outcome.reason == "interrupted":
+                    # Dagster has recorded the interruption as a failed step; the command still ends as one.
+                    raise KeyboardInterrupt
                 if not outcome.success:
                     break
         return replace(outcome, asset_metadata=metadata)
@@ -221,7 +224,8 @@ def _tell(entry: dg.EventLogEntry, listener: Listener) -> None:
     elif event.event_type == DagsterEventType.STEP_SUCCESS:
         listener(Progress("succeeded", event.step_key))
     elif event.event_type == DagsterEventType.STEP_FAILURE:
-        listener(Progress("failed", event.step_key, message=_root_cause(event.step_failure_data)[1]))
+        name, message = _root_cause(event.step_failure_data)
+        listener(Progress("failed", event.step_key, message=message or name))
     elif event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
         evaluation = event.asset_check_evaluation_data
         if not evaluation.passed:
@@ -241,6 +245,7 @@ def _failure_of(result: dg.ExecuteInProcessResult) -> tuple[str | None, str | No
             reasons = {
                 "AuditFailed": "audit_blocked", "WarehouseLocked": "locked",
                 "DagsterAssetCheckFailedError": "check_blocked",
+                "KeyboardInterrupt": "interrupted", "DagsterExecutionInterruptedError": "interrupted",
             }
             return event.step_key, message, reasons.get(name, "error")
     for event in result.all_events:
