@@ -5,7 +5,7 @@ PYTEST := $(PYTHON) -m pytest
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-browser demo test integration lint dev bench faults browser screenshots clean
+.PHONY: help setup setup-browser demo test lint dev bench faults browser screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,11 +19,8 @@ setup-browser:
 demo: setup-browser ## a simulated nationwide network, from landing files to the weekly report (TRACES=DIR: real public traces)
 	@$(TIDEGAUGE) demo $(if $(TRACES),--traces "$(TRACES)")
 
-test: setup-browser lint ## lint, and the unit and structure tests
-	@$(PYTEST) tests/unit $(wildcard tests/structure) --durations=15 --durations-min=1
-
-integration: setup-browser ## the commands and the main job end to end, on traces and a simulation
-	@$(PYTEST) tests/integration
+test: setup-browser lint ## lint and the whole default test suite
+	@$(PYTEST) --ignore=tests/bench --durations=15 --durations-min=1
 
 lint: setup ## ruff and sqlfluff
 	@$(PYTHON) -m ruff check .
