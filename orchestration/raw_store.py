@@ -151,7 +151,8 @@ def _first_sighting(receipt: Receipt) -> Sighting:
 def receipts(home: Home, feed: str | None = None) -> list[Receipt]:
     """Every receipt with its status today, ordered by day, name and id.
 
-    A delivery is superseded when the latest sighting of one of its names is another delivery.
+    A delivery is superseded when the latest sighting of one of its names is another delivery. Bytes that
+    were delivered several times count from their earliest sighting, whichever happened to load first.
     """
     stored, again = _stored(home, feed)
     sightings = [*(_first_sighting(receipt) for receipt in stored), *again]
@@ -165,11 +166,17 @@ def receipts(home: Home, feed: str | None = None) -> list[Receipt]:
         winner = latest[(sighting.feed, sighting.source_id, sighting.delivery_name)]
         if winner.delivery_id != sighting.delivery_id:
             successor[(sighting.feed, sighting.delivery_id)] = winner.delivery_id
-    current = [
-        replace(receipt, status="superseded", superseded_by=successor[(receipt.feed, receipt.delivery_id)])
-        if (receipt.feed, receipt.delivery_id) in successor else receipt
-        for receipt in stored
-    ]
+    earliest: dict[tuple[str, str], Sighting] = {}
+    for sighting in sorted(sightings, key=lambda s: (s.delivered_date, s.delivery_name, s.version), reverse=True):
+        earliest[(sighting.feed, sighting.delivery_id)] = sighting
+    current = []
+    for receipt in stored:
+        key = (receipt.feed, receipt.delivery_id)
+        first = earliest[key]
+        receipt = replace(receipt, delivery_name=first.delivery_name, delivered_date=first.delivered_date, version=first.version)
+        if key in successor:
+            receipt = replace(receipt, status="superseded", superseded_by=successor[key])
+        current.append(receipt)
     return sorted(current, key=lambda r: (r.delivered_date, r.delivery_name, r.version, r.delivery_id))
 
 

@@ -24,17 +24,15 @@ serving_inventory as (
     group by {{ business_date('usage_hour') }}, site_id, accelerator_id
 ),
 
--- The types at the site that can serve the model, each by what is installed of it.
-installed as (
+-- The types at the site that can serve the model, each by the tokens that what is installed of it can make:
+-- a scheduler that loads by count alone would leave the fast ones idle beside slow ones that are short.
+able as (
     select
         served.usage_date,
         served.site_id,
         served.model_id,
         serving_inventory.accelerator_id,
-        serving_inventory.weight / sum(serving_inventory.weight) over (
-            partition by served.usage_date, served.site_id, served.model_id
-            order by serving_inventory.accelerator_id rows between unbounded preceding and unbounded following
-        ) as share_ratio,
+        serving_inventory.weight * rates.output_tokens_per_second as weight,
         rates.input_tokens_per_second,
         rates.output_tokens_per_second
     from served
@@ -46,6 +44,22 @@ installed as (
             and served.model_id = rates.model_id
             and serving_inventory.accelerator_id = rates.accelerator_id
             and rates.is_measured_for_class
+    where rates.output_tokens_per_second > 0
+),
+
+installed as (
+    select
+        usage_date,
+        site_id,
+        model_id,
+        accelerator_id,
+        weight / sum(weight) over (
+            partition by usage_date, site_id, model_id
+            order by accelerator_id rows between unbounded preceding and unbounded following
+        ) as share_ratio,
+        input_tokens_per_second,
+        output_tokens_per_second
+    from able
 ),
 
 -- A site without any of them is planned in the type that would be ordered for it.
