@@ -57,6 +57,19 @@ class Table:
         raise KeyError(f"{self.name} has no column {name!r}")
 
 
+def duckdb_type(dtype: pl.DataType | type[pl.DataType]) -> str:
+    """The DuckDB type of a contract's column; an instant is a naive TIMESTAMP that means UTC."""
+    if isinstance(dtype, pl.Decimal):
+        return f"DECIMAL({dtype.precision},{dtype.scale})"
+    if isinstance(dtype, pl.Datetime):
+        return "TIMESTAMP"
+    names = {
+        pl.String: "VARCHAR", pl.Int64: "BIGINT", pl.UInt64: "UBIGINT", pl.Float64: "DOUBLE",
+        pl.Date: "DATE", pl.Boolean: "BOOLEAN",
+    }
+    return names[dtype.base_type()]
+
+
 SYSTEM_COLUMNS = (
     Column("source_id", pl.String, "Producer of the record; identity is (source_id, event_id)."),
     Column("event_id", pl.String, "Stable id of the record within its source."),

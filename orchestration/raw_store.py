@@ -33,6 +33,7 @@ from orchestration.landing import LandingFile, land, scan
 from orchestration.sources.base import Format, FormatError, RowFormat
 from orchestration.sources.registry import UnknownFormat
 from orchestration.spool import KEPT_OF_LONG_LINE, Spool, spool
+from orchestration.sql import literal
 
 __all__ = ["Receipt", "ingest", "land", "pending", "receipts", "scan"]
 
@@ -373,7 +374,7 @@ def _known(home: Home, file: LandingFile, source_id: str, delivery_id: str, repl
 def _parse_and_commit(home, file, format, options, spooled, scratch, threads, base) -> Receipt:
     with duckdb.connect() as con:
         con.execute(f"set threads = {threads}; set memory_limit = '{MEMORY_LIMIT}'; set TimeZone = 'UTC'")
-        con.execute(f"set temp_directory = '{str(scratch / 'spill').replace(chr(39), chr(39) * 2)}'")
+        con.execute(f"set temp_directory = {literal(str(scratch / 'spill'))}")
         parsed = strict_parse.parse(con, format, options, spooled, file.path, base["ingested_at"])
         if parsed.received_count == 0 and file.manifest.get("lines") is None and format.table.feed != "reference":
             raise FormatError("empty_file", "holds no records; if an empty period is meant, deliver a manifest with its lines")
@@ -407,7 +408,7 @@ def _write_parquet(home: Home, con, table, source_id: str, delivery_id: str, scr
         return []
     aside = scratch / "parquet"
     con.execute(
-        f"copy ({strict_parse.kept_rows_sql(table, source_id, delivery_id)}) to '{str(aside).replace(chr(39), chr(39) * 2)}' "
+        f"copy ({strict_parse.kept_rows_sql(table, source_id, delivery_id)}) to {literal(str(aside))} "
         "(format parquet, compression zstd, parquet_version v2, partition_by (event_day), filename_pattern 'part')"
     )
     written = []

@@ -48,7 +48,6 @@ class Spool:
     line_count: int = 0
     has_quote: bool = False
     is_compressed: bool = False
-    ends_with_newline: bool = True
     aside: dict[int, SetAside] = field(default_factory=dict)
 
     def lines(self) -> Iterator[tuple[int, str]]:
@@ -69,14 +68,6 @@ class Spool:
                 if number >= last:
                     break
         return found
-
-
-def digest_of_content(path: Path) -> str:
-    """sha256 of a file's decompressed bytes: what identifies a delivery. FormatError when it is not whole."""
-    digest = hashlib.sha256()
-    for block in blocks(path):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 def blocks(path: Path) -> Iterator[bytes]:
@@ -183,7 +174,6 @@ class _Gate:
     def finish(self, *, keep_last: bool) -> None:
         if not self.tail:
             return
-        self.result.ends_with_newline = False
         # A document without line ends (one JSON value) proves itself whole; a record cut inside a number does not.
         if keep_last or self.tail.rstrip().endswith((b"}", b"]")):
             self._lines(self.tail + b"\n")

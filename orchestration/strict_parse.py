@@ -17,7 +17,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from orchestration.contracts import Column, Table
+from orchestration.contracts import Column, Table, duckdb_type
 from orchestration.sources.base import (
     FormatError,
     Heading,
@@ -28,6 +28,7 @@ from orchestration.sources.base import (
 )
 from orchestration.sources.reference_csv import records
 from orchestration.spool import LONGEST_LINE, Spool
+from orchestration.sql import count, identifier, literal
 
 EARLIEST_EVENT = datetime(2000, 1, 1)
 CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -35,21 +36,10 @@ BATCH_ROWS = 20_000
 # Marks, in text from JSON, a value that is not a string where the column wants one.
 NOT_A_STRING = "\x01"
 
-DUCKDB_TYPES = {pl.String: "varchar", pl.Int64: "bigint", pl.UInt64: "ubigint", pl.Float64: "double", pl.Date: "date"}
-
-
-def duckdb_type(dtype) -> str:
-    """The DuckDB type of a contract dtype; instants are naive timestamps that mean UTC."""
-    if isinstance(dtype, pl.Decimal):
-        return f"decimal({dtype.precision},{dtype.scale})"
-    if isinstance(dtype, pl.Datetime):
-        return "timestamp"
-    return DUCKDB_TYPES[dtype]
-
 
 @dataclass(frozen=True)
 class Parsed:
-    """What came of a delivery, in the connection's table ``parsed`` (typed rows that are kept).
+    """What came of a delivery; its typed rows are in the connection's tables ``judged`` and ``surplus``.
 
     Counts are in lines (rows of Parquet). ``faults``: (line_number, line_count, reason, message).
     """
@@ -62,7 +52,7 @@ class Parsed:
 
 
 def parse(con: duckdb.DuckDBPyConnection, format, options: Options, spool: Spool, source: Path, now: datetime) -> Parsed:
-    """Parses a spooled delivery of a format into the table ``parsed``. FormatError when it isn't of it."""
+    """Parses a spooled delivery; ``kept_rows_sql`` gives its rows. FormatError when it isn't of its format."""
     if isinstance(format, RowFormat):
         return _parse_rows(con, format, options, spool, now)
     return _parse_table(con, format, options, spool, source, now)
@@ -94,8 +84,13 @@ def _parse_rows(con, format: RowFormat, options: Options, spool: Spool, now: dat
                 yield (item.line_number, item.line_count, item.event_id, content, *(item.values.get(name) for name in names))
 
     _insert_batches(con, accepted(), schema)
-    _identify_by_content(con, "coalesce(event_id, md5(content) || '-' || row_number() over (partition by event_id, content order by line_number))")
-    texts = {column.name: _identifier(column.name) for column in format.table.columns}
+    con.execute("""
+        create or replace temp view identified as
+        select * replace (coalesce(
+            event_id, md5(content) || '-' || row_number() over (partition by event_id, content order by line_number)
+        ) as event_id) from arrived
+    """)
+    texts = {column.name: identifier(column.name) for column in format.table.columns}
     faults += _cast(con, format.table, texts, "identified", now=now)
     return _finish(con, format.table, spool, received, faults, ())
 
@@ -107,10 +102,6 @@ def _insert_batches(con, rows: Iterator[tuple], schema: pa.Schema) -> None:
         con.register("batch", pa.Table.from_arrays(columns, schema=schema))
         con.execute("insert into arrived select * from batch")
         con.unregister("batch")
-
-
-def _identify_by_content(con, event_id: str) -> None:
-    con.execute(f"create or replace temp view identified as select * replace ({event_id} as event_id) from arrived")
 
 
 def _finish(con, table: Table, spool: Spool, received: int, faults: list, warnings: tuple[str, ...]) -> Parsed:
@@ -183,23 +174,15 @@ def _check_inputs(format: TabularFormat, present: list[str]) -> tuple[str, ...]:
     return ()
 
 
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
 def _read_parquet(con, format: TabularFormat, source: Path):
     try:
-        described = con.execute(f"describe select * from read_parquet({_literal(str(source))}, hive_partitioning = false)").fetchall()
+        described = con.execute(f"describe select * from read_parquet({literal(str(source))}, hive_partitioning = false)").fetchall()
         warnings = _check_inputs(format, [row[0] for row in described])
         wanted = [row for row in described if row[0] in format.inputs]
         columns = ", ".join(_parquet_column(format.table, name, kind) for name, kind, *_ in wanted)
         con.execute(
             f"create or replace temp table arrived as select row_number() over () as line_number, 1::bigint as line_count, "
-            f"null::varchar as content, {columns} from read_parquet({_literal(str(source))}, hive_partitioning = false)"
+            f"null::varchar as content, {columns} from read_parquet({literal(str(source))}, hive_partitioning = false)"
         )
     except duckdb.Error as error:
         if isinstance(error, duckdb.OutOfMemoryException):
@@ -210,29 +193,35 @@ def _read_parquet(con, format: TabularFormat, source: Path):
 
 def _parquet_column(table: Table, name: str, kind: str) -> str:
     """A column in its own type when that is the contract's (or fits in it), else as text for the caster."""
-    quoted = _identifier(name)
-    wanted = next((duckdb_type(c.dtype) for c in table.columns if c.name == name), "varchar")
-    kind = kind.lower()
-    if wanted == "timestamp" and kind == "timestamp with time zone":
+    quoted = identifier(name)
+    wanted = next((duckdb_type(c.dtype) for c in table.columns if c.name == name), "VARCHAR")
+    if wanted == "TIMESTAMP" and kind == "TIMESTAMP WITH TIME ZONE":
         return f"timezone('UTC', {quoted}) as {quoted}"
     fits = {
-        "bigint": ("bigint", "integer", "smallint", "tinyint", "uinteger", "usmallint", "utinyint"),
-        "ubigint": ("ubigint", "uinteger", "usmallint", "utinyint"),
-        "double": ("double", "float"),
+        "BIGINT": ("BIGINT", "INTEGER", "SMALLINT", "TINYINT", "UINTEGER", "USMALLINT", "UTINYINT"),
+        "UBIGINT": ("UBIGINT", "UINTEGER", "USMALLINT", "UTINYINT"),
+        "DOUBLE": ("DOUBLE", "FLOAT"),
     }.get(wanted, (wanted,))
     if kind in fits:
         return f"{quoted}::{wanted} as {quoted}"
     return f"{quoted}::varchar as {quoted}"
 
 
-def _lines_sql(spool: Spool) -> str:
-    """The spool's lines that are data, with their numbers; read as text, whatever they hold."""
-    return (
-        "select line_number, line from (select row_number() over () as line_number, line from "
-        f"read_csv({_literal(str(spool.path))}, columns = {{'line': 'varchar'}}, delim = '\x01', quote = '', escape = '', "
-        f"header = false, auto_detect = false, new_line = '\\n', max_line_size = {LONGEST_LINE + 1024})) "
-        "where trim(line) <> '' and line_number not in (select line_number from aside)"
-    )
+def _read_lines(con, spool: Spool) -> None:
+    """Makes the table ``text_line`` (line_number, line) of the lines that are data, whatever they hold.
+
+    DuckDB must have seen as many lines as the spool counted: a reader that drops one says nothing of it.
+    """
+    con.execute(f"""
+        create or replace temp table text_line as
+        select row_number() over () as line_number, line from read_csv({literal(str(spool.path))},
+            columns = {{'line': 'varchar'}}, delim = '\x01', quote = '', escape = '', header = false, auto_detect = false,
+            new_line = '\\n', max_line_size = {LONGEST_LINE + 1024})
+    """)
+    found = count(con, "select count(*) from text_line")
+    if found != spool.line_count:
+        raise RuntimeError(f"{spool.line_count} lines were received and {found} were read; nothing was committed")
+    con.execute("delete from text_line where coalesce(trim(line), '') = '' or line_number in (select line_number from aside)")
 
 
 def _parse_ndjson(con, format: TabularFormat, options: Options, spool: Spool, now: datetime) -> Parsed:
@@ -257,13 +246,13 @@ def _parse_ndjson(con, format: TabularFormat, options: Options, spool: Spool, no
 
 
 def _read_ndjson_whole(con, format: TabularFormat, spool: Spool) -> None:
-    columns = ", ".join(f"{_literal(name)}: 'JSON'" for name in format.inputs)
+    columns = ", ".join(f"{literal(name)}: 'JSON'" for name in format.inputs)
     texts = ", ".join(_json_text(format.table, name) for name in format.inputs)
     con.execute(f"""
         create or replace temp view arrived as
         select * from (
             select row_number() over () as line_number, 1::bigint as line_count, null::varchar as content, {texts}
-            from read_ndjson({_literal(str(spool.path))}, columns = {{{columns}}}, maximum_object_size = {LONGEST_LINE + 1024})
+            from read_ndjson({literal(str(spool.path))}, columns = {{{columns}}}, maximum_object_size = {LONGEST_LINE + 1024})
         ) {"where line_number not in (select line_number from aside)" if spool.aside else ""}
     """)
 
@@ -274,17 +263,18 @@ def _read_ndjson_by_line(con, format: TabularFormat, spool: Spool, faults: list)
         "not_an_object": "is JSON and not an object",
         "duplicate_key": "names a key twice",
     }
-    con.execute(f"""
+    _read_lines(con, spool)
+    con.execute("""
         create or replace temp table by_line as
         select line_number, line, case
             when not json_valid(line) then 'malformed_json'
             when json_type(line) <> 'OBJECT' then 'not_an_object'
             when len(json_keys(line)) <> len(list_distinct(json_keys(line))) then 'duplicate_key'
-        end as fault from ({_lines_sql(spool)})
+        end as fault from text_line
     """)
     for number, code in con.execute("select line_number, fault from by_line where fault is not null order by 1").fetchall():
         faults.append((number, 1, code, messages[code]))
-    fields = ", ".join(f"nullif(json_extract(line, {_literal(_json_path(name))}), 'null'::json) as {_identifier(name)}" for name in format.inputs)
+    fields = ", ".join(f"nullif(json_extract(line, {literal(_json_path(name))}), 'null'::json) as {identifier(name)}" for name in format.inputs)
     texts = ", ".join(_json_text(format.table, name) for name in format.inputs)
     con.execute(f"""
         create or replace temp view arrived as
@@ -318,9 +308,9 @@ def _json_text(table: Table, name: str) -> str:
     Where it does and the value is no string, the text is marked; where it wants a number, a quoted one
     keeps its quotes, and so is no number.
     """
-    quoted = _identifier(name)
+    quoted = identifier(name)
     column = next((c for c in table.columns if c.name == name), None)
-    if column is not None and duckdb_type(column.dtype) not in ("varchar", "timestamp", "date"):
+    if column is not None and duckdb_type(column.dtype) not in ("VARCHAR", "TIMESTAMP", "DATE"):
         return f"{quoted}::varchar as {quoted}"
     if column is None and name != "event_id":
         return f"{quoted}::varchar as {quoted}"
@@ -343,14 +333,15 @@ def _read_csv(con, format: TabularFormat, spool: Spool, faults: list):
     if spool.has_quote:
         _read_quoted_csv(con, present, spool, header_line, faults)
     else:
+        _read_lines(con, spool)
         con.execute(f"""
             create or replace temp table split as
-            select line_number, line, string_split(line, ',') as field from ({_lines_sql(spool)}) where line_number > {header_line}
+            select line_number, line, string_split(line, ',') as field from text_line where line_number > {header_line}
         """)
         wrong = f"select line_number, len(field) from split where len(field) <> {len(present)} order by 1"
         for number, width in con.execute(wrong).fetchall():
             faults.append((number, 1, "wrong_column_count", f"{width} fields where {len(present)} are expected"))
-        columns = ", ".join(f"field[{present.index(name) + 1}] as {_identifier(name)}" for name in picked)
+        columns = ", ".join(f"field[{present.index(name) + 1}] as {identifier(name)}" for name in picked)
         con.execute(f"create or replace temp table arrived as select line_number, 1::bigint as line_count, line as content, {columns} "
                     f"from split where len(field) = {len(present)}")
         con.execute("drop table split")
@@ -358,7 +349,7 @@ def _read_csv(con, format: TabularFormat, spool: Spool, faults: list):
 
 
 def _read_quoted_csv(con, present: list[str], spool: Spool, header_line: int, faults: list) -> None:
-    columns = ", ".join(f"{_identifier(name)} varchar" for name in present)
+    columns = ", ".join(f"{identifier(name)} varchar" for name in present)
     con.execute(f"create or replace temp table arrived (line_number bigint, line_count bigint, content varchar, {columns})")
 
     def accepted() -> Iterator[tuple]:
@@ -382,7 +373,7 @@ def _identify(con, format: TabularFormat, options: Options, inputs: list[str]) -
 
     Inputs that the file does not have are null, so that a projection may name them.
     """
-    absent = "".join(f", null::varchar as {_identifier(name)}" for name in format.inputs if name not in inputs and name != "event_id")
+    absent = "".join(f", null::varchar as {identifier(name)}" for name in format.inputs if name not in inputs and name != "event_id")
     if format.event_id is None:
         con.execute(f"""
             create or replace temp view identified as
@@ -413,13 +404,13 @@ def _cast_text(column: Column, text: str) -> _Cast:
     kind = duckdb_type(column.dtype)
     plain = f"nullif({text}, '')"
     wrong_type = ("bad_type", f"left({plain}, 1) = '{NOT_A_STRING}'")
-    if kind == "varchar":
+    if kind == "VARCHAR":
         return _Cast(plain, (wrong_type,))
-    if kind in ("bigint", "ubigint"):
+    if kind in ("BIGINT", "UBIGINT"):
         value = f"try_cast({plain} as {kind})"
         # Casting back tells 1.5, 1e3, 007, +5, 1_000 and quoted numbers from the integer they would become.
         return _Cast(value, (("bad_integer", f"{plain} is not null and ({value} is null or {value}::varchar <> {plain})"),))
-    if kind == "timestamp":
+    if kind == "TIMESTAMP":
         zoned = r"'\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?[+-]\d\d:?\d\d'"
         naive = r"'\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?'"
         value = (
@@ -431,14 +422,14 @@ def _cast_text(column: Column, text: str) -> _Cast:
             ("naive_timestamp", f"({value}) is null and regexp_full_match({plain}, {naive})"),
             ("bad_timestamp", f"{plain} is not null and ({value}) is null"),
         ))
-    if kind == "date":
+    if kind == "DATE":
         value = f"case when length({plain}) = 10 then cast(try_strptime({plain}, '%Y-%m-%d') as date) end"
         return _Cast(value, (wrong_type, ("bad_date", f"{plain} is not null and ({value}) is null")))
     pattern = r"'-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?'"
-    if kind.startswith("decimal"):
+    if kind.startswith("DECIMAL"):
         pattern = rf"'-?[0-9]+(\.[0-9]{{1,{column.dtype.scale}}})?'"
     value = f"try_cast({plain} as {kind})"
-    finite = f" or not isfinite({value})" if kind == "double" else ""
+    finite = f" or not isfinite({value})" if kind == "DOUBLE" else ""
     return _Cast(value, (
         ("bad_number", f"{plain} is not null and (not regexp_full_match({plain}, {pattern}) or {value} is null{finite})"),
     ))
@@ -446,7 +437,7 @@ def _cast_text(column: Column, text: str) -> _Cast:
 
 def _value_faults(column: Column, event_time: str, now: datetime) -> Iterator[tuple[str, str]]:
     """Conditions under which a typed value is a fault: missing, out of range, not allowed, clock skew."""
-    name = _identifier(column.name)
+    name = identifier(column.name)
     if column.required:
         yield "missing", f"{name} is null"
     if column.dtype == pl.Float64:
@@ -456,7 +447,7 @@ def _value_faults(column: Column, event_time: str, now: datetime) -> Iterator[tu
     if column.maximum is not None and column.maximum < 2**62:
         yield "out_of_range", f"{name} > {column.maximum:g}"
     if column.allowed:
-        yield "not_allowed", f"{name} not in ({', '.join(_literal(choice) for choice in column.allowed)})"
+        yield "not_allowed", f"{name} not in ({', '.join(literal(choice) for choice in column.allowed)})"
     if column.name == event_time:
         latest = now + CLOCK_TOLERANCE
         yield "clock_skew", f"{name} < timestamp '{EARLIEST_EVENT}' or {name} > timestamp '{latest}'"
@@ -496,7 +487,7 @@ def _first_fault(conditions: list[tuple[str, str]]) -> str:
     """SQL giving the code|column of the first condition that is true, else null."""
     if not conditions:
         return "null::varchar"
-    return "case " + " ".join(f"when {sql} then {_literal(code)}" for code, sql in conditions) + " end"
+    return "case " + " ".join(f"when {sql} then {literal(code)}" for code, sql in conditions) + " end"
 
 
 def _cast(con, table: Table, texts: dict[str, str], relation: str, *, now: datetime,
@@ -506,9 +497,9 @@ def _cast(con, table: Table, texts: dict[str, str], relation: str, *, now: datet
     ``judged`` has line_number, line_count, event_id, the contract's columns and fault (null: the row is right).
     """
     described = {
-        row[0]: row[1].lower()
+        row[0]: row[1]
         for row in con.execute(
-            f"describe select {', '.join(f'({sql}) as {_identifier(name)}' for name, sql in texts.items())} from {relation}"
+            f"describe select {', '.join(f'({sql}) as {identifier(name)}' for name, sql in texts.items())} from {relation}"
         ).fetchall()
     }
     values, text_faults = [], []
@@ -516,24 +507,24 @@ def _cast(con, table: Table, texts: dict[str, str], relation: str, *, now: datet
         kind = duckdb_type(column.dtype)
         if column.name not in texts:
             cast = _Cast("null")
-        elif described[column.name] == kind != "varchar":
+        elif described[column.name] == kind != "VARCHAR":
             cast = _Cast(f"({texts[column.name]})")
         else:
             cast = _cast_text(column, f"({texts[column.name]})")
         text_faults += [(f"{code}|{column.name}", sql) for code, sql in cast.faults]
         value = cast.value
         if column.default is not None:
-            value = f"coalesce({value}, {_literal(column.default)})"
-        if kind == "timestamp" and shift_days:
+            value = f"coalesce({value}, {literal(column.default)})"
+        if kind == "TIMESTAMP" and shift_days:
             value = f"({value})::timestamp + interval '{shift_days} days'"
-        values.append(f"({value})::{kind} as {_identifier(column.name)}")
+        values.append(f"({value})::{kind} as {identifier(column.name)}")
     input_faults = [(f"{code}|", f"not coalesce(({sql}), false)") for code, sql, _ in checks]
     value_faults = [("missing|event_id", "event_id is null or event_id = ''"),
                     ("bad_type|event_id", f"left(event_id, 1) = '{NOT_A_STRING}'")]
     for column in table.columns:
         value_faults += [(f"{code}|{column.name}", sql) for code, sql in _value_faults(column, table.event_time, now)]
     value_faults += [(f"{code}|", f"not ({sql})") for code, sql, _ in table.rules]
-    names = ", ".join(_identifier(column.name) for column in table.columns)
+    names = ", ".join(identifier(column.name) for column in table.columns)
     con.execute(f"""
         create or replace temp table judged as
         select line_number, line_count, event_id, {names}, coalesce(fault, {_first_fault(value_faults)}) as fault
@@ -551,7 +542,7 @@ def _set_surplus_apart(con, table: Table) -> tuple[int, list[tuple[int, int, str
 
     Only the ids that occur more than once are compared; the first line of an id is kept.
     """
-    payload = f"hash({', '.join(_identifier(column.name) for column in table.columns)})"
+    payload = f"hash({', '.join(identifier(column.name) for column in table.columns)})"
     con.execute("create or replace temp table surplus (row_id bigint, line_number bigint, line_count bigint, is_conflict boolean)")
     con.execute(f"""
         insert into surplus
@@ -572,12 +563,12 @@ def _set_surplus_apart(con, table: Table) -> tuple[int, list[tuple[int, int, str
 
 def kept_rows_sql(table: Table, source_id: str, delivery_id: str) -> str:
     """SQL for the rows to store: system columns, the contract's columns, and event_day."""
-    columns = ", ".join(_identifier(column.name) for column in table.columns)
-    day = f"cast({_identifier(table.event_time)} as date)" if table.event_time else "date '1970-01-01'"
-    order = ", ".join(["event_day", *(f"{_identifier(name)} nulls first" for name in table.sort), "line_number"])
+    columns = ", ".join(identifier(column.name) for column in table.columns)
+    day = f"cast({identifier(table.event_time)} as date)" if table.event_time else "date '1970-01-01'"
+    order = ", ".join(["event_day", *(f"{identifier(name)} nulls first" for name in table.sort), "line_number"])
     return f"""
-        select {_literal(source_id)} as source_id, event_id, hash({columns}) as payload_hash,
-            {_literal(delivery_id)} as delivery_id, line_number, line_count, {columns}, {day} as event_day
+        select {literal(source_id)} as source_id, event_id, hash({columns}) as payload_hash,
+            {literal(delivery_id)} as delivery_id, line_number, line_count, {columns}, {day} as event_day
         from judged where fault is null and rowid not in (select row_id from surplus)
         order by {order}
     """

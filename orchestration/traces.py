@@ -4,7 +4,7 @@ Finds trace folders below a directory by content, never by name, and lands what 
 parsing (that is ``sources/``) and no placement at sites (that is dbt's).
 
 Old traces are replayed beside each other: the event times of a trace folder move by whole weeks, so
-that its last timestamp lies in REPLAY_WEEK, and weekday and hour stay. A manifest keeps the move as
+that its last timestamp lies in the week of REPLAY_MONDAY, and weekday and hour stay. A manifest keeps the move as
 ``shift_days``; identity never depends on it. Traces with relative times need no move: their format
 places them by an epoch.
 """
@@ -29,7 +29,7 @@ from orchestration.landing import LandingFile
 from orchestration.sources.base import Format
 from orchestration.sources.registry import UnknownFormat
 
-REPLAY_WEEK = "2026-W47"
+# Monday of 2026-W47, the week that every trace is moved into.
 REPLAY_MONDAY = date(2026, 11, 16)
 # The business day after the replayed week; a constant, so that landing is the same whenever it is made.
 DELIVERED = date(2026, 11, 23)
@@ -139,7 +139,7 @@ def _trace(directory: Path, folder: Path, zone: str, files: list[tuple[Path, For
 
 
 def shift_into_replay_week(last: datetime) -> int:
-    """Days, a whole number of weeks, that move an instant into the business week REPLAY_WEEK."""
+    """Days, a whole number of weeks, that move an instant into the business week of REPLAY_MONDAY."""
     day = last.astimezone(BUSINESS_ZONE).date()
     return (REPLAY_MONDAY - (day - timedelta(days=day.weekday()))).days
 

@@ -31,7 +31,7 @@ import polars as pl
 from orchestration import faults
 from orchestration.audit import MART_KEYS, AuditCheck, AuditFailed, audit
 from orchestration.canonical import hash_tables
-from orchestration.contracts import SYSTEM_COLUMNS, TABLES, Column, Table
+from orchestration.contracts import SYSTEM_COLUMNS, TABLES, Column, Table, duckdb_type
 from orchestration.forecasting.tables import TABLES as FORECAST_TABLES
 from orchestration.home import DBT_PROJECT, PROJECT, Home
 from orchestration.sql import count, identifier, literal
@@ -225,19 +225,6 @@ def set_aside(home: Home, reason: str) -> list[Path]:
 
 
 # --- raw views and bookkeeping -------------------------------------------------------------------
-
-
-def duckdb_type(dtype: pl.DataType | type[pl.DataType]) -> str:
-    """The DuckDB type of a contract's column; an instant is a naive TIMESTAMP that means UTC."""
-    if isinstance(dtype, pl.Decimal):
-        return f"DECIMAL({dtype.precision},{dtype.scale})"
-    if isinstance(dtype, pl.Datetime):
-        return "TIMESTAMP"
-    names = {
-        pl.String: "VARCHAR", pl.Int64: "BIGINT", pl.UInt64: "UBIGINT", pl.Float64: "DOUBLE",
-        pl.Date: "DATE", pl.Boolean: "BOOLEAN",
-    }
-    return names[dtype.base_type()]
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from orchestration.sources.base import (
     relative_instant_sql,
 )
 from orchestration.sources.servegen_lengths import SERVEGEN_EPOCH, client_of
+from orchestration.sql import literal
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 
@@ -54,15 +55,11 @@ def _must_match(column: str, pattern: str, code: str, what: str, optional: bool 
     return code, f"{empty}regexp_full_match({column}, {pattern})", f"{column} must be {what}"
 
 
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
 def _azure_columns(options: Options) -> dict[str, str]:
     service = re.search(r"LLMInferenceTrace_([A-Za-z0-9]+)", options.name)
     return {
         "occurred_at": local_instant_sql('"TIMESTAMP"', options),
-        "model_id": _quote(f"azure-{service.group(1).lower()}" if service else "azure-llm"),
+        "model_id": literal(f"azure-{service.group(1).lower()}" if service else "azure-llm"),
         "input_tokens": '"ContextTokens"',
         "output_tokens": '"GeneratedTokens"',
     }
@@ -87,7 +84,7 @@ AZURE_LLM = TabularFormat(
 def _mooncake_columns(options: Options) -> dict[str, str]:
     return {
         "occurred_at": relative_instant_sql('try_cast("timestamp" as bigint) * 1000', options.epoch or MOONCAKE_EPOCH),
-        "model_id": _quote("mooncake"),
+        "model_id": literal("mooncake"),
         "input_tokens": '"input_length"',
         "output_tokens": '"output_length"',
     }
@@ -113,8 +110,8 @@ def _servegen_columns(options: Options) -> dict[str, str]:
             "round(try_cast(window_start as double) * 1000000)", options.epoch or SERVEGEN_EPOCH
         ),
         "window_seconds": "'600'",
-        "tenant_id": _quote(tenant),
-        "model_id": _quote(model),
+        "tenant_id": literal(tenant),
+        "model_id": literal(model),
         "request_count": "cast(cast(round(try_cast(rate as decimal(38, 18)) * 600) as bigint) as varchar)",
     }
 
@@ -132,7 +129,7 @@ SERVEGEN = TabularFormat(
     required=("window_start", "rate"),
     columns=_servegen_columns,
     # The client and the window name the record; equal lines of two clients are two records.
-    event_id=lambda options: _quote("|".join(client_of(options.name)) + "|") + " || window_start",
+    event_id=lambda options: literal("|".join(client_of(options.name)) + "|") + " || window_start",
     checks=(
         _must_match("window_start", NUMBER, "bad_timestamp", "seconds since the start"),
         _must_match("rate", NUMBER, "bad_number", "requests per second"),
@@ -178,7 +175,7 @@ def _philly_columns(options: Options) -> dict[str, str]:
     start = local_instant_sql('"timestamp"', options)
     end = f"strftime(try_cast({start} as timestamp) + to_microseconds(cast(round(try_cast(duration as double) * 1000000) as bigint)), '%Y-%m-%dT%H:%M:%S.%fZ')"
     return {
-        "cluster_id": _quote(options.source_id),
+        "cluster_id": literal(options.source_id),
         "job_id": "event_id",
         "tenant_id": "cluster",
         "submitted_at": start,
@@ -212,7 +209,7 @@ PHILLY = TabularFormat(
 
 def _openb_cluster(options: Options) -> str:
     """One cluster for pods and nodes, or the inventory would never meet the jobs it runs."""
-    return _quote("openb" if options.source_id in ("openb_pods", "openb_nodes") else options.source_id)
+    return literal("openb" if options.source_id in ("openb_pods", "openb_nodes") else options.source_id)
 
 
 def _openb_pod_columns(options: Options) -> dict[str, str]:
@@ -267,7 +264,7 @@ def _openb_node_columns(options: Options) -> dict[str, str]:
         "purpose": "'shared'",
         "node_count": "'1'",
         "accelerators_per_node": "gpu",
-        "source": _quote("openb GPU trace"),
+        "source": literal("openb GPU trace"),
         "confidence": "'high'",
     }
 
@@ -290,8 +287,8 @@ def _helios_columns(options: Options) -> dict[str, str]:
     cluster = f"helios-{folder.group(1).lower()}" if folder and folder.group(1) else options.source_id
     return {
         "sampled_at": local_instant_sql('"time"', options),
-        "cluster_id": _quote(cluster),
-        "pool_id": _quote(folder.group(2) if folder else options.name.rsplit("/", 1)[-1].split(".")[0]),
+        "cluster_id": literal(cluster),
+        "pool_id": literal(folder.group(2) if folder else options.name.rsplit("/", 1)[-1].split(".")[0]),
         "installed_accelerator_count": "total_gpu_num",
         "allocated_accelerator_count": "running_gpu_num",
         "pending_accelerator_count": "pending_gpu_num",

@@ -14,9 +14,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration.contracts import EVENT_TABLES, SYSTEM_COLUMNS, TABLES
+from orchestration.contracts import EVENT_TABLES, SYSTEM_COLUMNS, TABLES, duckdb_type
 from orchestration.home import DBT_PROJECT
-from orchestration.warehouse import QUARANTINE_COLUMNS, RECEIPT_COLUMNS, canonical_hash, duckdb_type
+from orchestration.warehouse import QUARANTINE_COLUMNS, RECEIPT_COLUMNS, canonical_hash
 
 SCHEMAS = ("staging", "intermediate", "capacity", "quality")
 DBT = Path(sys.executable).with_name("dbt")

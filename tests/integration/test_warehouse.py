@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from orchestration import warehouse
-from orchestration.contracts import SYSTEM_COLUMNS, TABLES
+from orchestration.contracts import SYSTEM_COLUMNS, TABLES, duckdb_type
 from orchestration.forecasting.tables import BUSY_HOUR_DEMAND
 from orchestration.home import Home
 from tests.integration.deliveries import FIRST_DAY, deliver_reference, deliver_usage, load, usage
@@ -49,7 +49,7 @@ def test_an_empty_store_has_every_raw_table_with_its_types(home: Home) -> None:
     )}
     for table in TABLES.values():
         for column in (*SYSTEM_COLUMNS, *table.columns):
-            assert found[table.name, column.name] == warehouse.duckdb_type(column.dtype)
+            assert found[table.name, column.name] == duckdb_type(column.dtype)
         assert found[table.name, "event_day"] == "DATE"
     for table, columns in (("receipts", warehouse.RECEIPT_COLUMNS), ("quarantine", warehouse.QUARANTINE_COLUMNS)):
         assert {name: found[table, name] for name in columns} == columns

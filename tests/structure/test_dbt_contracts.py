@@ -11,9 +11,9 @@ import re
 import pytest
 
 from orchestration import dbt_runs
-from orchestration.contracts import REFERENCE_TABLES, SYSTEM_COLUMNS, TABLES
+from orchestration.contracts import REFERENCE_TABLES, SYSTEM_COLUMNS, TABLES, duckdb_type
 from orchestration.home import Home
-from orchestration.warehouse import MART_KEYS, duckdb_type
+from orchestration.warehouse import MART_KEYS
 
 NUMERIC = re.compile(r"^(bigint|integer|double|decimal|hugeint|ubigint)", re.IGNORECASE)
 # Ratios and physical measures may be DOUBLE; what is added up may not.

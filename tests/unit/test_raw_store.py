@@ -318,3 +318,13 @@ def test_any_bytes_are_accounted_line_by_line(tmp_path, content):
     land_bytes(home, "usage.jsonl", b"".join(line + b"\n" for line in content))
     for receipt in ingest(home):
         assert receipt.received_count == receipt.loaded_count + receipt.duplicate_count + receipt.quarantined_count
+
+
+def test_a_line_that_the_reader_would_drop_stops_the_load(tmp_path):
+    """Prevents lines from vanishing between the text and the parser: the two counts come from two readers."""
+    source = tmp_path / "usage.csv"
+    source.write_bytes(b"event_id,occurred_at\na,2026-11-20T01:00:00Z\n")
+    spooled = spool(source, tmp_path / "text")
+    spooled.line_count += 1
+    with duckdb.connect() as con, pytest.raises(RuntimeError, match="3 lines were received and 2 were read"):
+        parse(con, FORMATS["canonical_token_usage"], Options("n", "s"), spooled, source, datetime(2026, 11, 24))
