@@ -290,6 +290,18 @@ def _show_receipts(here: Session, receipts: Sequence[Receipt]) -> None:
             )
         for warning in receipt.warnings:
             here.console.note(f"warning: {receipt.delivery_name}: {warning}")
+    _show_superseded(here, {receipt.delivery_id for receipt in receipts})
+
+
+def _show_superseded(here: Session, loaded: set[str]) -> None:
+    """Says loudly what no longer counts, since a file that comes daily under one name supersedes itself."""
+    replaced = [receipt for receipt in _receipts_of(here, None) if receipt.superseded_by in loaded]
+    here.result["superseded"] = [_delivery(receipt) for receipt in replaced]
+    for receipt in replaced:
+        here.console.note(
+            f"superseded: {receipt.delivery_name} of {receipt.delivered_date}: {receipt.loaded_count:,} lines no longer count; "
+            "a file that comes daily needs its day in its name"
+        )
 
 
 def _delivery(receipt: Receipt) -> dict[str, Any]:

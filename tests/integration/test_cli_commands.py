@@ -142,6 +142,18 @@ def test_a_correction_shows_which_figures_moved(copied_home, tidegauge):
     assert {item["usage_date"] for item in ran.json["moved"] if item["table"] == "capacity.fct_token_usage_hourly"} == {"2026-11-20"}
 
 
+def test_ingest_says_which_delivery_no_longer_counts(home, tidegauge, tmp_path):
+    """A file that comes daily under one name supersedes itself; whoever sends it must see that at once."""
+    record = '{"event_id":"%s","occurred_at":"2026-11-20T03:00:00Z","input_tokens":1}\n'
+    usage = tmp_path / "usage.jsonl"
+    usage.write_text(record % "a")
+    assert tidegauge(home, "ingest", usage).exit_code == 0
+    usage.write_text(record % "b" + record % "c")
+    ran = tidegauge(home, "ingest", usage)
+    assert "superseded: usage.jsonl" in ran.stderr + ran.stdout
+    assert "1 lines no longer count" in ran.stderr + ran.stdout
+
+
 def test_a_file_of_no_known_format_is_refused_with_the_reason(home, tidegauge, tmp_path):
     """Guessing would load nonsense; the message names what could be meant."""
     stranger = tmp_path / "stranger.csv"
