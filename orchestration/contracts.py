@@ -15,6 +15,11 @@ import polars as pl
 
 UTC_INSTANT = pl.Datetime("us", "UTC")
 COUNT = pl.Decimal(18, 3)
+# A price of a thousandth of a CNY per million tokens is 1e-9 CNY a token, the last digit of DECIMAL(38,9):
+# tokens times such a price is exact and nothing is ever rounded.
+PRICE = pl.Decimal(18, 3)
+AMOUNT = pl.Decimal(18, 2)
+RATIO = pl.Decimal(9, 6)
 LARGEST_BIGINT = 2**63 - 1
 
 
@@ -283,13 +288,15 @@ _VALIDITY = (
 )
 
 
-def _reference(name: str, key: tuple[str, ...], description: str, *columns: Column) -> Table:
+def _reference(
+    name: str, key: tuple[str, ...], description: str, *columns: Column, rules: tuple[tuple[str, str, str], ...] = ()
+) -> Table:
     """A reference table; a landing delivery of it stands instead of the seed of the same name."""
     return Table(
         name=name, feed="reference", grain=(*key, "valid_from"), event_time="", description=description,
         columns=columns + _VALIDITY,
         rules=(("empty_validity", "valid_from is null or valid_to is null or valid_from < valid_to",
-                "valid_to must be after valid_from"),),
+                "valid_to must be after valid_from"), *rules),
     )
 
 
@@ -385,7 +392,182 @@ HOLIDAYS = _reference(
     _text("day_type", "off or make_up_workday.", required=True, allowed=("off", "make_up_workday")),
 )
 
-REFERENCE_TABLES = (SITES, LINKS, ACCELERATORS, NODE_POOLS, PLANNED_DELIVERIES, TENANTS, MODELS, THROUGHPUT, HOLIDAYS)
+_CURRENCY = _text("currency", "Currency of the amounts; only CNY.", allowed=("CNY",), default="CNY", required=True)
+_HOURS = (
+    _text("time_band", "Name of the hours the row holds in, such as peak; all for the whole day.", default="all"),
+    _integer("hour_from", "First hour of the business day (Asia/Shanghai) the row holds.", "h", minimum=0, maximum=23,
+             default="0", required=True),
+    _integer("hour_to", "Hour of the business day at which it no longer holds.", "h", minimum=1, maximum=24,
+             default="24", required=True),
+)
+_HOURS_IN_ORDER = ("empty_hours", "hour_from < hour_to", "hour_to must be after hour_from; split a band over midnight in two")
+TOKEN_TYPES = ("input", "cached_input", "output")
+
+
+def _price_tier(meaning: str) -> Column:
+    return _integer("above_input_tokens", meaning, "tokens", minimum=0, default="0", required=True)
+
+
+PRICE_BOOK = _reference(
+    "price_book", ("model_id", "token_type", "above_input_tokens", "hour_from"),
+    "List price of a model's tokens, by token type, context tier and time band; VAT included.",
+    _text("model_id", "Model.", required=True),
+    _text("token_type", "input (uncached), cached_input or output.", required=True, allowed=TOKEN_TYPES),
+    _price_tier("Context tier: holds for requests of more input tokens (cached included) than this, up to the next tier."),
+    *_HOURS,
+    Column("price_cny_per_million", PRICE, "List price.", unit="CNY/1000000 tokens", required=True, minimum=0),
+    _CURRENCY,
+    rules=(_HOURS_IN_ORDER,),
+)
+RENTAL_PRICES = _reference(
+    "rental_prices", ("accelerator_id",), "List price of an accelerator held by a job; VAT included.",
+    _text("accelerator_id", "Type of accelerator.", required=True),
+    Column("price_cny_per_accelerator_hour", PRICE, "List price.", unit="CNY/h", required=True, minimum=0),
+    _CURRENCY,
+)
+DISCOUNTS = _reference(
+    "discounts", ("tenant_id", "segment", "model_id"),
+    "Share of list price that a contract takes off; the tenant's own row wins over its segment's, a model's over *.",
+    _text("contract_id", "Contract that grants it."),
+    _text("tenant_id", "Tenant; * for any.", required=True, default="*"),
+    _text("segment", "Segment; * for any.", required=True, default="*"),
+    _text("model_id", "Model; * for any.", required=True, default="*"),
+    Column("discount_ratio", RATIO, "Share of list price taken off.", unit="ratio", required=True, minimum=0, maximum=1),
+)
+TAX_RATES = _reference(
+    "tax_rates", ("tax_id",), "Value-added tax that list and package prices include.",
+    _text("tax_id", "vat.", required=True, allowed=("vat",)),
+    Column("rate_ratio", RATIO, "Tax over the price without it.", unit="ratio", required=True, minimum=0, maximum=1),
+)
+PACKAGES = _reference(
+    "packages", ("package_id",), "One row per token package on sale: the trial and paid packs.",
+    _text("package_id", "Id of the package.", required=True),
+    _text("package_name", "Name."),
+    _text("package_kind", "trial or paid.", required=True, allowed=("trial", "paid")),
+    _text("programme_id", "Programme whose pool the grants draw on; null: no pool."),
+    _integer("programme_quota_tokens", "Tokens in the programme's pool.", "tokens", minimum=1),
+    _integer("quota_tokens", "Tokens of one grant, weighted.", "tokens", required=True, minimum=1),
+    Column("price_cny", AMOUNT, "Price of one grant, VAT included; 0 for a trial.", unit="CNY", required=True, minimum=0),
+    _CURRENCY,
+    _integer("priority", "Burn order: the lowest first.", required=True, minimum=0, default="100"),
+    _integer("validity_days", "Days from start to expiry.", "d", required=True, minimum=1),
+    _text("carry_over", "Whether what is left goes to the renewal: yes or no.", required=True, allowed=("yes", "no"), default="no"),
+    _text("over_quota_policy", "What follows an exhausted grant: block, list_price or add_on.", required=True,
+          allowed=("block", "list_price", "add_on"), default="list_price"),
+    _text("add_on_package_id", "Package bought when the policy is add_on."),
+    Column("expected_breakage_ratio", RATIO, "Share expected never to be used; null: not expected (IFRS 15 B46).",
+           unit="ratio", minimum=0, maximum=0.999999),
+    rules=(
+        ("add_on_without_package", "over_quota_policy <> 'add_on' or add_on_package_id is not null",
+         "the policy add_on needs add_on_package_id"),
+        ("priced_trial", "package_kind <> 'trial' or price_cny = 0", "a trial has no price"),
+    ),
+)
+PACKAGE_WEIGHTS = _reference(
+    "package_weights", ("package_id", "model_id", "token_type", "hour_from"),
+    "Quota tokens that one token takes; a model without a row is not eligible. The most specific row wins.",
+    _text("package_id", "Package.", required=True),
+    _text("model_id", "Model; * for any.", required=True, default="*"),
+    _text("token_type", "input, cached_input, output, or * for any.", required=True, allowed=(*TOKEN_TYPES, "*"), default="*"),
+    *_HOURS,
+    Column("weight_ratio", RATIO, "Quota tokens per token.", unit="ratio", required=True, minimum=0.000001, maximum=999),
+    rules=(_HOURS_IN_ORDER,),
+)
+SUBSCRIPTIONS = _reference(
+    "subscriptions", ("subscription_id",), "One row per grant of a package to a tenant.",
+    _text("subscription_id", "Id of the grant.", required=True),
+    _text("package_id", "Package granted.", required=True),
+    _text("tenant_id", "Tenant that holds it.", required=True),
+    Column("granted_date", pl.Date, "Business day it was granted or bought.", required=True),
+    Column("starts_date", pl.Date, "First business day it can be used.", required=True),
+    Column("expires_date", pl.Date, "Business day at whose first midnight (Asia/Shanghai) it ends.", required=True),
+    _integer("granted_tokens", "Tokens granted, weighted; null: the package's quota.", "tokens", minimum=1),
+    Column("price_cny", AMOUNT, "Price agreed, VAT included; null: the package's.", unit="CNY", minimum=0),
+    _CURRENCY,
+    _text("funding", "none, invoice or external.", required=True, allowed=("none", "invoice", "external"), default="invoice"),
+    _text("renews_subscription_id", "Earlier grant that this one renews; takes what that carries over."),
+    Column("voided_date", pl.Date, "Business day at whose first midnight it was voided; null: it was not."),
+    Column("refund_cny", AMOUNT, "Paid back when voided, VAT included.", unit="CNY", minimum=0),
+    rules=(
+        ("expires_before_start", "starts_date < expires_date", "the grant expires before it starts"),
+        ("granted_after_start", "granted_date <= starts_date", "the grant starts before it was granted"),
+        ("refund_without_void", "refund_cny is null or voided_date is not null", "a refund needs voided_date"),
+    ),
+)
+POWER_TARIFFS = _reference(
+    "power_tariffs", ("site_id", "hour_from"), "Price of electricity by site and hour band.",
+    _text("site_id", "Site; * for any without rows of its own.", required=True),
+    *_HOURS,
+    Column("tariff_cny_per_kwh", RATIO, "Price of a kilowatt hour.", unit="CNY/kWh", required=True, minimum=0),
+    _CURRENCY,
+    rules=(_HOURS_IN_ORDER,),
+)
+SITE_POWER = _reference(
+    "site_power", ("site_id",), "Power usage effectiveness: what a site draws over what its accelerators draw.",
+    _text("site_id", "Site; * for any without a row of its own.", required=True),
+    Column("pue_ratio", RATIO, "Power usage effectiveness.", unit="ratio", required=True, minimum=1, maximum=10),
+)
+OPERATIONS_COSTS = _reference(
+    "operations_costs", ("site_id", "accelerator_id"), "Operations (staff, maintenance, space) per installed accelerator.",
+    _text("site_id", "Site; * for any.", required=True, default="*"),
+    _text("accelerator_id", "Type of accelerator; * for any.", required=True, default="*"),
+    Column("cost_cny_per_accelerator_hour", RATIO, "Cost of an installed hour.", unit="CNY/h", required=True, minimum=0),
+    _CURRENCY,
+)
+LINK_COSTS = _reference(
+    "link_costs", ("link_id", "link_class"), "Annual cost of a lit 400G wavelength; a link's own row wins over its class's.",
+    _text("link_id", "Link; * for any.", required=True, default="*"),
+    _text("link_class", "Class of link; * for any.", required=True, default="*"),
+    Column("annual_cost_cny_per_wavelength", AMOUNT, "Cost of one lit 400 Gbit/s wavelength for a year.", unit="CNY/year",
+           required=True, minimum=0),
+    _CURRENCY,
+)
+CAPITAL_ASSETS = _reference(
+    "capital_assets", ("tranche_id",), "One row per tranche of accelerators bought; depreciated straight-line.",
+    _text("tranche_id", "Id of the tranche.", required=True),
+    _text("site_id", "Site that holds it.", required=True),
+    _text("accelerator_id", "Type of accelerator.", required=True),
+    _integer("accelerator_count", "Accelerators in it.", "accelerators", required=True, minimum=1),
+    Column("capital_cny", AMOUNT, "Capital spent, systems and network around the accelerators included.", unit="CNY",
+           required=True, minimum=0),
+    _CURRENCY,
+    Column("life_years", pl.Decimal(6, 3), "Useful life.", unit="years", required=True, minimum=0.001),
+    Column("commissioned_date", pl.Date, "First business day in service.", required=True),
+)
+ACCELERATOR_PRICES = _reference(
+    "accelerator_prices", ("accelerator_id",),
+    "Price of an accelerator, for capital where no tranche is recorded; and how it draws power, for gaps in telemetry.",
+    _text("accelerator_id", "Type of accelerator; * for any without a row of its own.", required=True),
+    Column("price_cny", AMOUNT, "Price of one.", unit="CNY", required=True, minimum=0),
+    _CURRENCY,
+    Column("system_uplift_ratio", RATIO, "Capital of the whole system over the price of its accelerators.", unit="ratio",
+           required=True, minimum=1, maximum=10),
+    Column("life_years", pl.Decimal(6, 3), "Useful life.", unit="years", required=True, minimum=0.001),
+    Column("idle_power_ratio", RATIO, "Power drawn idle over the design power (power curve, linear in activity).", unit="ratio",
+           required=True, minimum=0, maximum=1),
+)
+COMPETITOR_PRICES = _reference(
+    "competitor_prices", ("vendor", "model_name", "token_type", "above_input_tokens", "observed_date"),
+    "One row per list price of another vendor, as observed on a day.",
+    _text("vendor", "Who sells it.", required=True),
+    _text("model_name", "Model as the vendor names it.", required=True),
+    _text("model_class", "large, mid, small or reasoning: what it is compared with.", allowed=("large", "mid", "small", "reasoning")),
+    _text("comparable_model_id", "Our model that is the same one; null: compared by class only."),
+    _text("token_type", "input (uncached), cached_input or output.", required=True, allowed=TOKEN_TYPES),
+    _price_tier("Context tier: holds for requests of more input tokens than this, up to the next tier."),
+    Column("price_cny_per_million", pl.Decimal(18, 6), "List price.", unit="CNY/1000000 tokens", required=True, minimum=0),
+    _CURRENCY,
+    Column("observed_date", pl.Date, "Day the price was read off the vendor's page.", required=True),
+)
+
+FINANCE_REFERENCE_TABLES = (
+    PRICE_BOOK, RENTAL_PRICES, DISCOUNTS, TAX_RATES, PACKAGES, PACKAGE_WEIGHTS, SUBSCRIPTIONS, POWER_TARIFFS, SITE_POWER,
+    OPERATIONS_COSTS, LINK_COSTS, CAPITAL_ASSETS, ACCELERATOR_PRICES, COMPETITOR_PRICES,
+)
+REFERENCE_TABLES = (
+    SITES, LINKS, ACCELERATORS, NODE_POOLS, PLANNED_DELIVERIES, TENANTS, MODELS, THROUGHPUT, HOLIDAYS,
+    *FINANCE_REFERENCE_TABLES,
+)
 EVENT_TABLES = (TOKEN_USAGE, TOKEN_LENGTHS, JOB_LOGS, TELEMETRY, POOL_TELEMETRY, LINK_COUNTERS)
 TABLES = {table.name: table for table in EVENT_TABLES + REFERENCE_TABLES}
 FEEDS = ("token_usage", "job_logs", "telemetry", "reference")

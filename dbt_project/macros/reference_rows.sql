@@ -15,6 +15,7 @@ ranked as (
         {% for column in columns %}
         delivered_rows.{{ column }},
         {% endfor %}
+        receipts.delivery_name || ' line ' || cast(delivered_rows.line_number as {{ text_type() }}) as provided_by,
         row_number() over (
             partition by {% for column in key %}delivered_rows.{{ column }}, {% endfor %}delivered_rows.valid_from
             order by
@@ -31,7 +32,7 @@ select
     {% for column in columns %}
     {{ column }},
     {% endfor %}
-    'delivery' as provided_by
+    provided_by
 from ranked
 where recency = 1
 union all
@@ -39,7 +40,7 @@ select
     {% for column in columns %}
     {{ column }},
     {% endfor %}
-    'seed' as provided_by
+    cast('seed' as {{ text_type() }}) as provided_by
 from seed_rows
 where not exists (select 1 from delivered_rows)
 {%- endmacro %}
