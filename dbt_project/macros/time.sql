@@ -3,6 +3,11 @@
     cast({{ instant }} + interval 8 hours as date)
 {%- endmacro %}
 
+{# Hour of the business day, 0 to 23. #}
+{% macro business_hour(instant) -%}
+    cast(extract(hour from {{ instant }} + interval 8 hours) as integer)
+{%- endmacro %}
+
 {# ISO week of a date as text that sorts: 2026-W47. #}
 {% macro iso_week(day) -%}
     {{ return(adapter.dispatch('iso_week', 'tidegauge')(day)) }}

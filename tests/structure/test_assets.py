@@ -17,7 +17,9 @@ EXPECTED = {
     "ledger": ({"duckdb"}, "raw", "receipts"),
     "seeds": (
         {"dbt", "duckdb"}, "seeds",
-        "accelerators holidays links models node_pools planned_deliveries sites tenants throughput",
+        ("accelerators holidays links models node_pools planned_deliveries sites tenants throughput "
+        "price_book rental_prices discounts tax_rates packages package_weights subscriptions "
+        "power_tariffs site_power operations_costs link_costs capital_assets accelerator_prices competitor_prices"),
     ),
     "staging": (
         {"dbt", "duckdb"}, "staging",
@@ -26,7 +28,12 @@ EXPECTED = {
         "stg_reference__node_pools stg_reference__planned_deliveries stg_reference__sites "
         "stg_reference__tenants stg_reference__throughput stg_telemetry__link_samples "
         "stg_telemetry__pool_samples stg_telemetry__samples stg_token_usage__events "
-        "stg_token_usage__token_lengths"),
+        "stg_token_usage__token_lengths "
+        "stg_reference__price_book stg_reference__rental_prices stg_reference__discounts "
+        "stg_reference__tax_rates stg_reference__packages stg_reference__package_weights "
+        "stg_reference__subscriptions stg_reference__power_tariffs stg_reference__site_power "
+        "stg_reference__operations_costs stg_reference__link_costs stg_reference__capital_assets "
+        "stg_reference__accelerator_prices stg_reference__competitor_prices"),
     ),
     "intermediate": (
         {"dbt", "duckdb"}, "intermediate",
@@ -35,7 +42,8 @@ EXPECTED = {
         "int_job_hours int_job_node_hours int_jobs__attempts int_link__hourly int_placement__hotspots "
         "int_pool_telemetry__hourly int_raw__daily int_raw__reference int_serving_demand__hourly "
         "int_serving_demand__mix int_serving_demand__rates int_supply_demand__hourly "
-        "int_telemetry__hourly int_token_usage__hourly int_token_usage__near_duplicates"),
+        "int_telemetry__hourly int_token_usage__hourly int_token_usage__near_duplicates "
+        "int_price__effective int_usage__metered"),
     ),
     "capacity marts": (
         {"dbt", "duckdb"}, "capacity",

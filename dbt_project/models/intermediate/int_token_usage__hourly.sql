@@ -101,7 +101,12 @@ estimated as (
 reasoned as (
     select
         *,
-        cast(round(estimated_output_tokens * mean_reasoning_ratio, 0) as bigint) as estimated_reasoning_tokens
+        cast(round(estimated_output_tokens * mean_reasoning_ratio, 0) as bigint) as estimated_reasoning_tokens,
+        {{
+            context_floor(
+                'coalesce(input_tokens, estimated_input_tokens, 0) + coalesce(cached_input_tokens, 0)', 'request_count'
+            )
+        }} as context_floor_tokens
     from estimated
 )
 
@@ -113,6 +118,7 @@ select
     tenant_id,
     model_id,
     product,
+    context_floor_tokens,
     count(*) as record_count,
     cast(sum(line_count) as bigint) as line_count,
     cast(sum(case when status = 'ok' then request_count else 0 end) as bigint) as request_count,
@@ -135,4 +141,4 @@ select
     {{ exact_sum('estimated_output_tokens') }} as estimated_output_tokens,
     {{ exact_sum('estimated_reasoning_tokens') }} as estimated_reasoning_tokens
 from reasoned
-group by event_day, usage_hour, origin_site_id, serving_site_id, tenant_id, model_id, product
+group by event_day, usage_hour, origin_site_id, serving_site_id, tenant_id, model_id, product, context_floor_tokens

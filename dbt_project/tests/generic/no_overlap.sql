@@ -11,10 +11,7 @@ numbered as (
         coalesce(valid_from, cast('0001-01-01' as date)) as begins,
         coalesce(valid_to, cast('9999-12-31' as date)) as ends,
         provided_by,
-        row_number() over (order by
-            {% for column in key %}{{ column }}, {% endfor %}
-            valid_from nulls first, valid_to, {% if has_hours %}hour_from, {% endif %}provided_by
-        ) as row_number
+        row_number() over (order by provided_by, {{ key | join(', ') }}, valid_from, valid_to) as row_number
     from {{ model }}
 )
 

@@ -21,15 +21,16 @@ select
     tenant_id,
     model_id,
     product,
-    request_count,
-    throttled_request_count,
-    failed_request_count,
-    unmetered_request_count,
-    input_tokens,
-    cached_input_tokens,
-    output_tokens,
-    reasoning_tokens,
-    estimated_input_tokens,
-    estimated_output_tokens,
-    estimated_reasoning_tokens
+    cast(sum(request_count) as bigint) as request_count,
+    cast(sum(throttled_request_count) as bigint) as throttled_request_count,
+    cast(sum(failed_request_count) as bigint) as failed_request_count,
+    cast(sum(unmetered_request_count) as bigint) as unmetered_request_count,
+    {{ exact_sum('input_tokens') }} as input_tokens,
+    {{ exact_sum('cached_input_tokens') }} as cached_input_tokens,
+    {{ exact_sum('output_tokens') }} as output_tokens,
+    {{ exact_sum('reasoning_tokens') }} as reasoning_tokens,
+    {{ exact_sum('estimated_input_tokens') }} as estimated_input_tokens,
+    {{ exact_sum('estimated_output_tokens') }} as estimated_output_tokens,
+    {{ exact_sum('estimated_reasoning_tokens') }} as estimated_reasoning_tokens
 from token_usage
+group by usage_hour, event_day, origin_site_id, serving_site_id, tenant_id, model_id, product
