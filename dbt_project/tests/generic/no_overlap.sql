@@ -6,8 +6,9 @@
 with
 numbered as (
     select
-        {% for column in key %}{{ column }}, {% endfor %}
-        {% if has_hours %}hour_from, hour_to, {% endif %}
+        {% for column in key + (['hour_from', 'hour_to'] if has_hours else []) %}
+        {{ column }},
+        {% endfor %}
         coalesce(valid_from, cast('0001-01-01' as date)) as begins,
         coalesce(valid_to, cast('9999-12-31' as date)) as ends,
         provided_by,
