@@ -34,7 +34,20 @@ MART_KEYS: dict[str, tuple[str, ...]] = {
     "quality.fct_deliveries": ("delivery_id",),
     **{f"capacity.{table.name}": table.grain for table in FORECAST_TABLES},
 }
-EXPECTED_TABLES = (*MART_KEYS, "capacity.fct_jobs", "quality.fct_reconciliation", "quality.fct_freshness")
+# The same in the finance edition.
+FINANCE_KEYS: dict[str, tuple[str, ...]] = {
+    "finance.fct_margin_daily": ("usage_date", "serving_site_id", "tenant_id", "model_id", "product"),
+    "finance.fct_unit_economics_weekly": ("iso_week", "site_id", "model_id"),
+    "finance.fct_price_position": ("price_date", "model_id", "token_type", "vendor", "model_name"),
+    "finance.fct_package_burndown_daily": ("usage_date", "subscription_id"),
+    "finance.fct_trial_conversion": ("cohort_week", "segment"),
+    "finance.fct_money_reconciliation": ("metric",),
+}
+QUALITY_TABLES = ("quality.fct_deliveries", "quality.fct_reconciliation", "quality.fct_freshness")
+EXPECTED_TABLES = {
+    "capacity": (*MART_KEYS, "capacity.fct_jobs", *QUALITY_TABLES[1:]),
+    "finance": (*QUALITY_TABLES, *(name for name in MART_KEYS if name.startswith("capacity.dim_"))),
+}
 # A mart must hold rows once raw holds rows of the table it is made from. Other marts need more than
 # rows: link utilization two samples of one link, accelerator hours a pool that has accelerators.
 MART_SOURCES = {"capacity.fct_token_usage_hourly": "token_usage", "capacity.fct_jobs": "job_logs"}
@@ -54,33 +67,44 @@ class AuditCheck:
 class AuditFailed(RuntimeError):
     """A blocking check failed; nothing was published and the last good file stays."""
 
-    def __init__(self, checks: Sequence[AuditCheck]):
+    def __init__(self, checks: Sequence[AuditCheck], edition: str = "capacity"):
+        self.edition = edition
         self.checks = tuple(checks)
         self.failures = tuple(check for check in checks if not check.passed)
         lines = [f"- {check.name}: {check.figure}. {check.next_step}" for check in self.failures]
         super().__init__(
-            "the audit blocked publishing; the last published file is unchanged\n" + "\n".join(lines)
+            f"the audit of the {edition} edition blocked publishing; the last published files are unchanged\n" + "\n".join(lines)
         )
 
 
-def audit(connection: duckdb.DuckDBPyConnection) -> list[AuditCheck]:
-    """Every condition that the capacity edition open on this connection must meet."""
+def audit(connection: duckdb.DuckDBPyConnection, edition: str = "capacity") -> list[AuditCheck]:
+    """Every condition that the edition (capacity or finance) open on this connection must meet."""
     columns = _columns(connection)
-    checks = [_check_present(columns)]
-    present = {name for name in EXPECTED_TABLES if name in columns}
+    expected = EXPECTED_TABLES[edition]
+    present = {name for name in expected if name in columns}
+    checks = [_check_present(columns, expected)]
     if "quality.fct_deliveries" in present:
         checks.append(_check_line_accounting(connection))
         checks.append(_check_not_empty(connection, present))
     if "quality.fct_reconciliation" in present:
-        checks.append(_check_reconciliation(connection))
+        checks.append(_check_reconciliation(connection, "quality.fct_reconciliation", "landing = raw = marts"))
     if "capacity.fct_accelerator_hours_daily" in present:
         checks.append(_check_capacity_identity(connection))
     checks += [
-        _check_key(connection, table, key) for table, key in MART_KEYS.items() if table in present
+        _check_key(connection, table, key) for table, key in (MART_KEYS | FINANCE_KEYS).items() if table in present
     ]
     if "capacity.fct_demand_forecast" in present:
         checks.append(_check_forecast(connection))
-    checks.append(_check_no_money(columns))
+    if edition == "capacity":
+        checks.append(_check_no_money(columns))
+    if "finance.fct_money_reconciliation" in present:
+        checks.append(_check_reconciliation(
+            connection, "finance.fct_money_reconciliation", "tokens settled = received, cost allocated = pools"
+        ))
+    if "finance.fct_margin_daily" in present:
+        checks.append(_check_margin_identity(connection))
+    if edition == "finance":
+        checks.append(_check_exact_money(columns))
     checks.append(_check_exact_tokens(columns))
     return checks
 
@@ -89,7 +113,7 @@ def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]
     """Column types of every table of the editions' schemas, by schema.table."""
     rows = connection.execute(
         "select schema_name || '.' || table_name, column_name, data_type from duckdb_columns() "
-        "where database_name = current_database() and schema_name in ('capacity', 'quality') "
+        "where database_name = current_database() and schema_name in ('capacity', 'finance', 'quality') "
         "order by schema_name, table_name, column_index"
     ).fetchall()
     columns: dict[str, dict[str, str]] = {}
@@ -98,11 +122,11 @@ def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]
     return columns
 
 
-def _check_present(columns: Mapping[str, object]) -> AuditCheck:
-    missing = [name for name in EXPECTED_TABLES if name not in columns]
+def _check_present(columns: Mapping[str, object], expected: Sequence[str]) -> AuditCheck:
+    missing = [name for name in expected if name not in columns]
     return AuditCheck(
         "every contract mart is there", not missing,
-        f"missing: {', '.join(missing)}" if missing else f"{len(EXPECTED_TABLES)} marts",
+        f"missing: {', '.join(missing)}" if missing else f"{len(expected)} marts",
         "Run `tidegauge build` and `tidegauge forecast`, then publish again.",
     )
 
@@ -141,16 +165,15 @@ def _check_not_empty(connection: duckdb.DuckDBPyConnection, present: set[str]) -
     )
 
 
-def _check_reconciliation(connection: duckdb.DuckDBPyConnection) -> AuditCheck:
-    rows = connection.execute("""
-        select metric, difference from quality.fct_reconciliation
-        where (difference = 0) is not true order by metric
-    """).fetchall()
+def _check_reconciliation(connection: duckdb.DuckDBPyConnection, table: str, name: str) -> AuditCheck:
+    rows = connection.execute(
+        f"select metric, difference from {table} where (difference = 0) is not true order by metric"
+    ).fetchall()
     shown = ", ".join(f"{metric} {difference}" for metric, difference in rows[:5])
     return AuditCheck(
-        "landing = raw = marts", not rows,
+        name, not rows,
         f"{len(rows)} metrics differ: {shown}" if rows else "difference 0",
-        "See quality.fct_reconciliation; `tidegauge rebuild` tells a lost row from a wrong model.",
+        f"See {table}; `tidegauge rebuild` tells a lost row from a wrong model.",
     )
 
 
@@ -200,6 +223,32 @@ def _check_no_money(columns: Mapping[str, Mapping[str, str]]) -> AuditCheck:
         "the capacity edition holds no price, cost or margin", not money,
         f"found {', '.join(money)}" if money else "none",
         "Move the column to a finance mart.",
+    )
+
+
+def _check_margin_identity(connection: duckdb.DuckDBPyConnection) -> AuditCheck:
+    broken = count(connection, """
+        select count(*) from finance.fct_margin_daily where (
+            net_revenue_cny = list_revenue_cny - discount_cny - tax_cny + package_revenue_cny + breakage_cny
+            and cost_cny = depreciation_cny + energy_cny + network_cny + operations_cny + idle_cny
+            and gross_margin_cny = net_revenue_cny - cost_cny and idle_cny >= 0
+            and tokens = priced_tokens + package_tokens + trial_tokens + unpriced_tokens
+        ) is not true
+    """)
+    return AuditCheck(
+        "margin = net revenue - cost, to the last digit", broken == 0, f"{broken} rows do not add up",
+        "See finance.fct_margin_daily; run `tidegauge build` after correcting the model.",
+    )
+
+
+def _check_exact_money(columns: Mapping[str, Mapping[str, str]]) -> AuditCheck:
+    inexact = [
+        f"{table}.{column}" for table, names in columns.items() for column, data_type in names.items()
+        if "cny" in column.split("_") and data_type != "DECIMAL(38,9)"
+    ]
+    return AuditCheck(
+        "money columns are DECIMAL(38,9)", not inexact, f"inexact: {', '.join(inexact)}" if inexact else "all are",
+        "Cast the amount to decimal(38, 9) in the model.",
     )
 
 

@@ -468,6 +468,7 @@ def _summarize(here: Session) -> None:
     """Where everything is, and the few figures that tell a good run from a bad one."""
     from orchestration import warehouse
 
+    iso_week = warehouse.week_to_report(_published(here))
     with warehouse.open_published(_published(here)) as published:
         publication = published.execute("select iso_week, data_as_of, run_id from meta.publication").fetchone()
         deliveries = published.execute(
@@ -484,9 +485,9 @@ def _summarize(here: Session) -> None:
         differences = published.execute(
             "select count(*) from quality.fct_reconciliation where difference is distinct from 0"
         ).fetchone()[0]
-    weekly = here.home.reports / "weekly" / f"{publication[0]}.html"
+    weekly = here.home.reports / "weekly" / f"{iso_week}.html"
     here.result["summary"] = summary = {
-        "iso_week": publication[0], "data_as_of": publication[1],
+        "iso_week": iso_week, "data_as_of": publication[1],
         "delivery_count": deliveries[0], "received_count": deliveries[1], "loaded_count": deliveries[2],
         "duplicate_count": deliveries[3], "quarantined_count": deliveries[4],
         "request_count": tokens[0], "input_tokens": tokens[1], "cached_input_tokens": tokens[2], "output_tokens": tokens[3],

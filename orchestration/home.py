@@ -43,13 +43,22 @@ class Home:
 
     @property
     def published(self) -> Path:
-        """What readers open: capacity.duckdb (and, later, finance.duckdb)."""
+        """What readers open: capacity.duckdb and finance.duckdb."""
         return self.root / "published"
 
     @property
     def capacity(self) -> Path:
         """The published capacity edition, which holds no money."""
         return self.published / "capacity.duckdb"
+
+    @property
+    def finance(self) -> Path:
+        """The published finance edition: prices, cost and margin."""
+        return self.published / "finance.duckdb"
+
+    def edition(self, name: str) -> Path:
+        """The published file of an edition: capacity or finance."""
+        return {"capacity": self.capacity, "finance": self.finance}[name]
 
     @property
     def reports(self) -> Path:

@@ -42,7 +42,21 @@ if TYPE_CHECKING:
 log = logging.getLogger("tidegauge.warehouse")
 
 MEMORY_LIMIT = "1GB"
-EDITION_SCHEMAS = ("capacity", "quality")
+
+@dataclass(frozen=True)
+class Edition:
+    """One published file: its name, the schemas it holds whole, and whether dimensions come along."""
+
+    name: str
+    schemas: tuple[str, ...]
+    has_dimensions_of_capacity: bool = False
+
+
+# The capacity edition holds no money, so that it can go to readers who may not see any.
+CAPACITY = Edition("capacity", ("capacity", "quality"))
+FINANCE = Edition("finance", ("finance", "quality"), has_dimensions_of_capacity=True)
+EDITIONS = (CAPACITY, FINANCE)
+MART_SCHEMAS = ("capacity", "finance", "quality")
 RECEIPT_COLUMNS = {
     "delivery_id": "VARCHAR", "feed": "VARCHAR", "table_name": "VARCHAR", "format": "VARCHAR",
     "source_id": "VARCHAR", "delivery_name": "VARCHAR", "delivered_date": "DATE",
@@ -549,8 +563,10 @@ def due_steps(home: Home) -> tuple[str, ...]:
         return STEPS
     if forecast is None or forecast.code_hash != forecast_hash() or not forecast.stamp.startswith(build.stamp):
         return STEPS[2:]
-    if not home.capacity.exists() or publication_of(home.capacity).forecast_stamp != forecast.stamp:
-        return STEPS[3:]
+    for edition in EDITIONS:
+        path = home.edition(edition.name)
+        if not path.exists() or publication_of(path).forecast_stamp != forecast.stamp:
+            return STEPS[3:]
     return ()
 
 
@@ -628,10 +644,10 @@ class Publication:
     checks: tuple[AuditCheck, ...] = ()
 
 
-def publish(home: Home, run_id: str) -> Publication:
-    """Copies the marts aside, audits the copy, and moves it over the live file in one step.
+def publish(home: Home, run_id: str) -> dict[str, Publication]:
+    """Copies the marts of each edition aside, audits the copies, and moves each over its live file in one step.
 
-    Raises AuditFailed, and leaves the live file untouched, when a check fails. A reader that has the
+    Raises AuditFailed, and leaves every live file untouched, when a check fails. A reader that has the
     old file open keeps it; one that opens the path gets the old file or the new one, whole.
     """
     if not run_id or not all(character.isalnum() or character in "-_" for character in run_id):
@@ -641,20 +657,25 @@ def publish(home: Home, run_id: str) -> Publication:
             raise WarehouseAbsent(f"no warehouse yet at {home.warehouse}: `tidegauge run` makes it")
         home.published.mkdir(parents=True, exist_ok=True)
         _remove_asides(home)
-        aside = home.published / f".edition-{run_id}.duckdb"
+        asides = {edition: home.published / f".edition-{edition.name}-{run_id}.duckdb" for edition in EDITIONS}
         faults.point("publish:before_copy")
         try:
-            publication = _write_edition(home, aside, run_id)
+            publications: dict[str, Publication] = {}
+            for edition, aside in asides.items():
+                whole_week = publications["capacity"].iso_week if publications else None
+                publications[edition.name] = _write_edition(home, edition, aside, run_id, whole_week)
             faults.point("publish:before_fsync")
-            _sync(aside)
+            for aside in asides.values():
+                _sync(aside)
             faults.point("publish:before_replace")
-            os.replace(aside, home.capacity)
+            for edition, aside in asides.items():
+                os.replace(aside, home.edition(edition.name))
         except BaseException:
             _remove_asides(home)
             raise
         faults.point("publish:after_replace")
         _sync(home.published)
-    return publication
+    return publications
 
 
 def _remove_asides(home: Home) -> None:
@@ -663,22 +684,27 @@ def _remove_asides(home: Home) -> None:
         path.unlink()
 
 
-def _write_edition(home: Home, aside: Path, run_id: str) -> Publication:
+def _write_edition(
+    home: Home, edition: Edition, aside: Path, run_id: str, whole_week: str | None
+) -> Publication:
     connection = duckdb.connect(":memory:")
     try:
         configure(connection, home)
         attach_edition(connection, aside, read_only=False)
         os.chmod(aside, 0o640)
         connection.execute(f"attach {literal(str(home.warehouse))} as warehouse (read_only)")
-        row_counts = _copy_schemas(connection)
+        row_counts = _copy_schemas(connection, edition)
         forecast = _step_state(connection, "warehouse").get("forecast")
         connection.execute("detach warehouse")
         faults.point("publish:after_copy")
-        checks = audit(connection)
+        checks = audit(connection, edition.name)
         if not all(check.passed for check in checks):
-            raise AuditFailed(checks)
+            raise AuditFailed(checks, edition.name)
+        if edition is CAPACITY:
+            whole_week = latest_whole_week(connection)
         publication = _write_publication(
-            connection, home, run_id, forecast.stamp if forecast else "", row_counts, checks
+            connection, home.edition(edition.name), run_id, forecast.stamp if forecast else "", row_counts, checks,
+            whole_week,
         )
         connection.execute("checkpoint edition")
     finally:
@@ -708,18 +734,21 @@ def open_published(path: Path | str) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.close()
 
 
-def _copy_schemas(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+def _copy_schemas(connection: duckdb.DuckDBPyConnection, edition: Edition) -> dict[str, int]:
     """Copies every mart, in the order of its key, so that equal builds give equal files to read."""
     tables = connection.execute(
         "select schema_name, table_name from ("
         " select database_name, schema_name, table_name from duckdb_tables()"
         " union all select database_name, schema_name, view_name from duckdb_views()"
-        ") where database_name = 'warehouse' and schema_name in ('capacity', 'quality') order by all"
+        ") where database_name = 'warehouse' order by all"
     ).fetchall()
     row_counts = {}
-    for schema in EDITION_SCHEMAS:
+    for schema in (*edition.schemas, *(("capacity",) if edition.has_dimensions_of_capacity else ())):
         connection.execute(f"create schema {schema}")
     for schema, table in tables:
+        is_dimension = schema == "capacity" and table.startswith("dim_")
+        if schema not in edition.schemas and not (edition.has_dimensions_of_capacity and is_dimension):
+            continue
         name = f"{identifier(schema)}.{identifier(table)}"
         key = ", ".join(identifier(column) for column in MART_KEYS.get(f"{schema}.{table}", ())) or "all"
         connection.execute(f"create table {name} as select * from warehouse.{name} order by {key}")
@@ -728,13 +757,13 @@ def _copy_schemas(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
 
 
 def _write_publication(
-    connection: duckdb.DuckDBPyConnection, home: Home, run_id: str, forecast_stamp: str,
-    row_counts: dict[str, int], checks: Sequence[AuditCheck],
+    connection: duckdb.DuckDBPyConnection, path: Path, run_id: str, forecast_stamp: str,
+    row_counts: dict[str, int], checks: Sequence[AuditCheck], whole_week: str | None,
 ) -> Publication:
     data_as_of = connection.execute("select max(last_event_at) from quality.fct_freshness").fetchone()[0]
     publication = Publication(
-        path=home.capacity, run_id=run_id, published_at=_now(), data_as_of=data_as_of,
-        iso_week=latest_whole_week(connection), forecast_stamp=forecast_stamp, row_counts=row_counts,
+        path=path, run_id=run_id, published_at=_now(), data_as_of=data_as_of,
+        iso_week=whole_week, forecast_stamp=forecast_stamp, row_counts=row_counts,
         checks=tuple(checks),
     )
     connection.execute("create schema meta")
@@ -780,7 +809,7 @@ def _sync(path: Path) -> None:
 
 
 def canonical_hash(
-    source: Path | str | duckdb.DuckDBPyConnection, schemas: Sequence[str] = EDITION_SCHEMAS
+    source: Path | str | duckdb.DuckDBPyConnection, schemas: Sequence[str] = MART_SCHEMAS
 ) -> dict[str, str]:
     """sha256 of each table's rows in a form that depends on nothing but the rows.
 

@@ -10,46 +10,70 @@ from orchestration.defs.dbt_models import dbt_models
 from orchestration.defs.resources import HomeFolder
 
 PUBLISHED_MARTS = [
-    key for key in sorted(dbt_models.keys) if key.path[0] in warehouse.EDITION_SCHEMAS
+    key for key in sorted(dbt_models.keys) if key.path[0] in warehouse.MART_SCHEMAS
 ] + [spec.key for spec in forecasts.specs()]
 
 
-@dg.asset(
-    key=["published", "capacity"], deps=PUBLISHED_MARTS, group_name="publish", kinds={"duckdb"},
-    pool="warehouse_writer",
-    check_specs=[
-        dg.AssetCheckSpec(
-            "audit", asset=["published", "capacity"], blocking=True,
-            description="Lines, tokens and hours add up, keys are unique, and there is no money inside.",
-        )
-    ],
-    description=(
+DESCRIPTIONS = {
+    "capacity": (
         "published/capacity.duckdb: the capacity and quality marts, without any price, cost or margin. "
-        "It is replaced in one step, and only when every check of the audit holds."
+        "It is replaced in one step, and only when every check of both audits holds."
     ),
+    "finance": (
+        "published/finance.duckdb: the finance and quality marts and the dimensions, for readers who may see money. "
+        "It is replaced in one step, and only when every check of both audits holds."
+    ),
+}
+AUDITS = {
+    "capacity": "Lines, tokens and hours add up, keys are unique, and there is no money inside.",
+    "finance": "Every token is settled once, every cost is allocated, margin is exact, and keys are unique.",
+}
+
+
+def specs() -> list[dg.AssetSpec]:
+    """One asset an edition. A function, because a list of specs in a module would be loaded as assets too."""
+    return [
+        dg.AssetSpec(
+            key=["published", name], deps=PUBLISHED_MARTS, group_name="publish", kinds={"duckdb"}, description=description,
+        )
+        for name, description in DESCRIPTIONS.items()
+    ]
+
+
+@dg.multi_asset(
+    specs=specs(), pool="warehouse_writer",
+    check_specs=[
+        dg.AssetCheckSpec("audit", asset=["published", name], blocking=True, description=description)
+        for name, description in AUDITS.items()
+    ],
 )
-def published_capacity(
+def published(
     context: dg.AssetExecutionContext, home_folder: HomeFolder
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
-    """Audits and publishes the capacity edition."""
+    """Audits and publishes both editions, or neither."""
     try:
-        publication = warehouse.publish(home_folder.home, context.run.run_id)
+        publications = warehouse.publish(home_folder.home, context.run.run_id)
     except warehouse.AuditFailed as error:
-        yield dg.AssetCheckResult(
-            check_name="audit", passed=False, metadata={"checks": audit_table(error.checks)}
-        )
+        for name in DESCRIPTIONS:
+            yield dg.AssetCheckResult(
+                asset_key=["published", name], check_name="audit", passed=name != error.edition,
+                metadata={"checks": audit_table(error.checks)},
+            )
         raise
-    yield dg.MaterializeResult(
-        metadata={
-            "path": dg.MetadataValue.path(publication.path),
-            "iso_week": publication.iso_week or "none",
-            "data_as_of": str(publication.data_as_of),
-            "dagster/row_count": sum(publication.row_counts.values()),
-        }
-    )
-    yield dg.AssetCheckResult(
-        check_name="audit", passed=True, metadata={"checks": audit_table(publication.checks)}
-    )
+    for name, publication in publications.items():
+        yield dg.MaterializeResult(
+            asset_key=["published", name],
+            metadata={
+                "path": dg.MetadataValue.path(publication.path),
+                "iso_week": publication.iso_week or "none",
+                "data_as_of": str(publication.data_as_of),
+                "dagster/row_count": sum(publication.row_counts.values()),
+            },
+        )
+        yield dg.AssetCheckResult(
+            asset_key=["published", name], check_name="audit", passed=True,
+            metadata={"checks": audit_table(publication.checks)},
+        )
 
 
 def audit_table(checks: Sequence[warehouse.AuditCheck]) -> dg.MetadataValue:

@@ -61,7 +61,7 @@ EXPECTED = {
         ("fct_busy_hour_demand_weekly fct_capacity_need fct_demand_forecast fct_forecast_accuracy "
         "fct_supply_plan_weekly"),
     ),
-    "publish": ({"duckdb"}, "published", "capacity"),
+    "publish": ({"duckdb"}, "published", "capacity finance"),
     "reports": ({"plotly", "html"}, "reports", "weekly_capacity"),
 }
 GROUPS = {"ledger": "raw", "capacity marts": "marts", "quality marts": "marts"}
@@ -125,7 +125,7 @@ def test_checks_at_raw_and_at_publish_block_and_profiles_do_not(graph) -> None:
     assert blocking == {
         **{f"raw/{feed}:contract_expectations": True for feed in FEEDS},
         **{f"raw/{feed}:delivery_profile": False for feed in FEEDS},
-        "published/capacity:audit": True,
+        "published/capacity:audit": True, "published/finance:audit": True,
     }
 
 
