@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
@@ -33,6 +33,9 @@ from orchestration.sql import count, identifier, literal
 EARLIEST_EVENT = datetime(2000, 1, 1)
 CLOCK_TOLERANCE = timedelta(minutes=5)
 BATCH_ROWS = 20_000
+# A text column with no more distinct values than this in its first rows is stored by an ENUM.
+SAMPLE_ROWS = 20_000
+SAMPLE_CHOICES = 2_000
 # Marks, in text from JSON, a value that is not a string where the column wants one.
 NOT_A_STRING = "\x01"
 
@@ -52,7 +55,7 @@ class Parsed:
 
 
 def parse(con: duckdb.DuckDBPyConnection, format, options: Options, spool: Spool, source: Path, now: datetime) -> Parsed:
-    """Parses a spooled delivery; ``kept_rows_sql`` gives its rows. FormatError when it isn't of its format."""
+    """Parses a spooled delivery; ``kept_rows`` gives its rows. FormatError when it isn't of its format."""
     if isinstance(format, RowFormat):
         return _parse_rows(con, format, options, spool, now)
     return _parse_table(con, format, options, spool, source, now)
@@ -561,14 +564,45 @@ def _set_surplus_apart(con, table: Table) -> tuple[int, list[tuple[int, int, str
     return int(duplicates), [(number, count, "conflict", message) for number, count in conflicts]
 
 
-def kept_rows_sql(table: Table, source_id: str, delivery_id: str) -> str:
-    """SQL for the rows to store: system columns, the contract's columns, and event_day."""
-    columns = ", ".join(identifier(column.name) for column in table.columns)
-    day = f"cast({identifier(table.event_time)} as date)" if table.event_time else "date '1970-01-01'"
-    order = ", ".join(["event_day", *(f"{identifier(name)} nulls first" for name in table.sort), "line_number"])
-    return f"""
-        select {literal(source_id)} as source_id, event_id, hash({columns}) as payload_hash,
-            {literal(delivery_id)} as delivery_id, line_number, line_count, {columns}, {day} as event_day
-        from judged where fault is null and rowid not in (select row_id from surplus)
-        order by {order}
+def kept_rows(con, table: Table, source_id: str, delivery_id: str) -> Iterator[tuple[date, str]]:
+    """(event day, SQL for its rows): system columns and the contract's columns, in the contract's order.
+
+    What is the same in every row, or follows from the others, is added above the sort, which then moves less.
     """
+    names = [column.name for column in table.columns]
+    choices = _make_choices(con, table)
+    event_day = f"cast({identifier(table.event_time)} as date)" if table.event_time else "date '1970-01-01'"
+    kept = "fault is null and rowid not in (select row_id from surplus)"
+    sorted_columns = ", ".join(
+        f"{identifier(name)}::{choices[name]} as {identifier(name)}" if name in choices else identifier(name) for name in names
+    )
+    # The hash is of the text, whichever columns happen to be ENUMs in this delivery.
+    hashed = ", ".join(f"{identifier(name)}::varchar" if name in choices else identifier(name) for name in names)
+    order = ", ".join([*(f"{identifier(name)} nulls first" for name in table.sort), "line_number"])
+    for (day,) in con.execute(f"select distinct {event_day} from judged where {kept} order by 1").fetchall():
+        yield day, f"""
+            select {literal(source_id)} as source_id, event_id, hash({hashed}) as payload_hash,
+                {literal(delivery_id)} as delivery_id, line_number, line_count, {", ".join(map(identifier, names))}
+            from (
+                select event_id, line_number, line_count, {sorted_columns} from judged
+                where {kept} and {event_day} = date '{day}' order by {order}
+            )
+        """
+
+
+def _make_choices(con, table: Table) -> dict[str, str]:
+    """Makes an ENUM of every text column with few distinct values: those sort and are written at half the cost.
+
+    Gives the ENUM of each such column. Its values are in order of their text, so that rows sort alike.
+    """
+    names = [column.name for column in table.columns if duckdb_type(column.dtype) == "VARCHAR"]
+    if not names:
+        return {}
+    counts = ", ".join(f"count(distinct {identifier(name)})" for name in names)
+    found = con.execute(f"select {counts} from (from judged limit {SAMPLE_ROWS})").fetchone()
+    choices = {name: identifier(f"choice of {name}") for name, n in zip(names, found, strict=True) if 0 < n <= SAMPLE_CHOICES}
+    for name, choice in choices.items():
+        column = identifier(name)
+        con.execute(f"create type {choice} as enum "
+                    f"(select distinct {column} from judged where {column} is not null and fault is null order by 1)")
+    return choices
