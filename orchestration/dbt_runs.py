@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestration import warehouse
 from orchestration.home import DBT_PROJECT, Home
 from orchestration.warehouse import Prepared, project_hash
 
@@ -25,8 +26,11 @@ _HASH_OF_MANIFEST = TARGET / "manifest.project_hash"
 EXECUTABLE = Path(sys.executable).with_name("dbt")
 
 
+ROWS_SHOWN = 5
+
+
 class DbtFailed(RuntimeError):
-    """dbt ended with errors; the message holds its own words."""
+    """dbt ended with errors; the message holds its own words, or the rows that its tests found."""
 
 
 def environment(home: Home, target: Path) -> dict[str, str]:
@@ -120,3 +124,31 @@ def messages_of(output: str) -> str:
         if entry.get("level") in ("error", "warn"):
             said.append(entry.get("msg", ""))
     return "\n".join(said[-40:])
+
+
+def failed_tests(home: Home, target: Path) -> str:
+    """What the failed tests of the last build found, by test and row; empty when it failed otherwise.
+
+    dbt itself says only how many rows there are. Its test is asked again, in the warehouse as dbt left it.
+    """
+    results = json.loads((target / "run_results.json").read_text("utf-8"))["results"]
+    failed = [
+        result for result in results if result["status"] == "fail" and result["unique_id"].startswith("test.")
+    ]
+    if not failed or any(result["status"] == "error" for result in results):
+        return ""
+    lines = [f"{len(failed)} check{'s' if len(failed) > 1 else ''} of the data failed, so nothing was published:"]
+    with warehouse.connect(home, read_only=True) as connection:
+        for result in failed:
+            count = result["failures"]
+            lines.append(f"{result['unique_id'].split('.')[2]} ({count} row{'s' if count > 1 else ''}):")
+            found = connection.execute(result["compiled_code"])
+            names = [column[0] for column in found.description]
+            rows = found.fetchmany(ROWS_SHOWN)
+            lines += [
+                "  " + ", ".join(f"{name} {value}" for name, value in zip(names, row, strict=True) if value is not None)
+                for row in rows
+            ]
+            if count > len(rows):
+                lines.append(f"  and {count - len(rows)} more")
+    return "\n".join(lines)

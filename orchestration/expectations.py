@@ -17,6 +17,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import pyarrow.parquet as pq
 
 from orchestration.contracts import SYSTEM_COLUMNS, Table
 from orchestration.home import Home
@@ -72,12 +73,28 @@ def validate(
         return ValidationOutcome(table.name, len(receipts), row_count, 0, 0, (), tuple(warnings))
     batch = sample(home, table, receipts, SAMPLE_ROWS)
     expectation_count, failures = run_suite(table, batch)
+    if not row_count:
+        failures = [f"{failure}; {_refused_lines(home, receipts)}" for failure in failures]
     past = [receipt for receipt in earlier if receipt.delivered_date >= _first_day(receipts) - timedelta(days=7)]
     if past:
         warnings += magnitude_warnings(table, batch, sample(home, table, past, REFERENCE_ROWS))
     return ValidationOutcome(
         table.name, len(receipts), row_count, len(batch), expectation_count, tuple(failures), tuple(warnings)
     )
+
+
+def _refused_lines(home: Home, receipts: Sequence[Receipt]) -> str:
+    """The first lines that were quarantined: file, line and reason of each."""
+    said = []
+    for receipt in receipts:
+        path = home.quarantine / receipt.feed / f"{receipt.delivery_id}.parquet"
+        if path.exists():
+            lines = pq.read_table(path, columns=["line_number", "reason_code", "message"]).slice(0, SHOWN_LINES).to_pylist()
+            said += [
+                f"{receipt.delivery_name} line {line['line_number']}: {line['reason_code']}, {line['message']}"
+                for line in lines
+            ]
+    return "; ".join(said[:SHOWN_LINES])
 
 
 def _first_day(receipts: Sequence[Receipt]):

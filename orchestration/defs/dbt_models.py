@@ -11,6 +11,7 @@ from dagster_dbt import (
     dbt_assets,
 )
 from dagster_dbt.asset_utils import get_updated_cli_invocation_params_for_context
+from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from dbt.version import __version__ as dbt_version
 from packaging.version import Version
 
@@ -73,9 +74,15 @@ def _build(context: dg.AssetExecutionContext, home: Home, prepared: warehouse.Pr
     )
     total = len(context.selected_asset_keys)
     done = 0
-    for event in invocation.stream():
-        if isinstance(event, dg.Output):
-            done += 1
-            name = context.asset_key_for_output(event.output_name).to_user_string()
-            report(Progress("advanced", "dbt_build", done, total, name))
-        yield event
+    try:
+        for event in invocation.stream():
+            if isinstance(event, dg.Output):
+                done += 1
+                name = context.asset_key_for_output(event.output_name).to_user_string()
+                report(Progress("advanced", "dbt_build", done, total, name))
+            yield event
+    except DagsterDbtCliRuntimeError:
+        found = dbt_runs.failed_tests(home, target)
+        if not found:
+            raise
+        raise dbt_runs.DbtFailed(found) from None
