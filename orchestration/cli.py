@@ -18,7 +18,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -934,20 +934,72 @@ DOCTOR_CHECKS: tuple[Callable[[Session], Finding], ...] = (
 
 @app.command()
 def reconcile(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Compare landing, raw and marts; every difference must be 0."""
+    """Compare landing, raw and marts, and what was settled with what was received; every difference must be 0."""
+    with session(home, as_json) as here:
+        _published(here)
+        lines = _reconciliation(here, here.home.capacity, "quality.fct_reconciliation")
+        money = _reconciliation(here, here.home.finance, "finance.fct_money_reconciliation")
+        here.result["reconciliation"] = lines + money
+        open_count = sum(row["difference"] != 0 for row in lines + money)
+        here.result["difference_count"] = open_count
+        here.console.say(
+            f"{open_count} of {len(lines + money)} metrics differ" if open_count else "difference 0"
+        )
+        here.exit_code = ERROR if open_count else OK
+
+
+def _reconciliation(here: Session, edition: Path, table: str) -> list[dict[str, Any]]:
+    from orchestration import warehouse
+
+    with warehouse.open_published(edition) as published:
+        cursor = published.execute(f"select * from {table} order by all")
+        names = [column[0] for column in cursor.description]
+        rows = cursor.fetchall()
+    here.console.table(names, rows)
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+@app.command()
+def bridge(
+    before: Annotated[str, typer.Argument(help="Week 2026-W46, month 2026-10, or days 2026-10-01..2026-10-07.")],
+    after: Annotated[str, typer.Argument(help="The period to explain, written likewise.")],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Explain why gross margin moved between two periods: price, unit cost, volume, mix, new and retired.
+
+    The terms add up to the change exactly; --json has them by site, model and product.
+    """
     with session(home, as_json) as here:
         from orchestration import warehouse
+        from orchestration.finance import margin_bridge
 
-        with warehouse.open_published(_published(here)) as published:
-            cursor = published.execute("select * from quality.fct_reconciliation order by all")
-            names = [column[0] for column in cursor.description]
-            rows = cursor.fetchall()
-        place = names.index("difference")
-        open_rows = [row for row in rows if row[place] != 0]
-        here.result |= {"reconciliation": [dict(zip(names, row, strict=True)) for row in rows], "difference_count": len(open_rows)}
-        here.console.table(names, rows)
-        here.console.say("difference 0" if not open_rows else f"{len(open_rows)} of {len(rows)} metrics differ")
-        here.exit_code = ERROR if open_rows else OK
+        periods = [margin_bridge.period_of(text) for text in (before, after)]
+        _published(here)
+        with warehouse.open_published(here.home.finance) as published:
+            sold = [margin_bridge.sold_in(published, period) for period in periods]
+        for period, products in zip(periods, sold, strict=True):
+            if not products:
+                raise CommandError(
+                    f"nothing is published for {period.name}", where=str(here.home.finance),
+                    next_step="tidegauge status shows how far the data reaches",
+                )
+        margins = [margin_bridge.margin_of(products) for products in sold]
+        by_product = margin_bridge.bridge(*sold)
+        terms = margin_bridge.total(by_product.values())
+        here.result |= {
+            "before": {"period": before, "gross_margin_cny": margins[0]},
+            "after": {"period": after, "gross_margin_cny": margins[1]},
+            "terms": asdict(terms), "change_cny": terms.change_cny,
+            "products": [
+                dict(zip(margin_bridge.KEYS, key, strict=True)) | asdict(each) for key, each in by_product.items()
+            ],
+        }
+        here.console.table(("", "CNY"), [
+            (f"gross margin {before}", margins[0]),
+            *((name.removesuffix("_cny").replace("_", " "), amount) for name, amount in asdict(terms).items()),
+            (f"gross margin {after}", margins[1]),
+        ])
 
 
 @app.command()

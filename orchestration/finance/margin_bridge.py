@@ -137,6 +137,11 @@ def bridge(before: Mapping[tuple, Sold], after: Mapping[tuple, Sold]) -> dict[tu
     return {key: Bridge(*(next(rounded) for _ in range(5))) for key in exact}
 
 
+def margin_of(products: Mapping[tuple, Sold]) -> Decimal:
+    """Gross margin of all that was sold."""
+    return _sum(each.margin_cny for each in products.values())
+
+
 def total(bridges: Iterable[Bridge]) -> Bridge:
     """The sum of bridges, term by term."""
     every = list(bridges)
