@@ -396,45 +396,43 @@ def _identify(con, format: TabularFormat, options: Options, inputs: list[str]) -
 
 @dataclass(frozen=True)
 class _Cast:
-    """SQL for one column: its typed value, and the conditions under which its text is a fault."""
+    """SQL for one column: the value of its text, and the conditions over both under which the text is a fault."""
 
     value: str
     faults: tuple[tuple[str, str], ...] = ()
 
 
-def _cast_text(column: Column, text: str) -> _Cast:
-    """How one column's text becomes its value; empty text is null."""
+def _cast_text(column: Column, text: str, value: str) -> _Cast:
+    """How one column's text becomes its value; ``text`` (null for none) and ``value`` are names of columns."""
     kind = duckdb_type(column.dtype)
-    plain = f"nullif({text}, '')"
-    wrong_type = ("bad_type", f"left({plain}, 1) = '{NOT_A_STRING}'")
+    wrong_type = ("bad_type", f"starts_with({text}, '{NOT_A_STRING}')")
     if kind == "VARCHAR":
-        return _Cast(plain, (wrong_type,))
+        return _Cast(text, (wrong_type,))
     if kind in ("BIGINT", "UBIGINT"):
-        value = f"try_cast({plain} as {kind})"
         # Casting back tells 1.5, 1e3, 007, +5, 1_000 and quoted numbers from the integer they would become.
-        return _Cast(value, (("bad_integer", f"{plain} is not null and ({value} is null or {value}::varchar <> {plain})"),))
+        return _Cast(f"try_cast({text} as {kind})", (("bad_integer", f"{value}::varchar is distinct from {text}"),))
     if kind == "TIMESTAMP":
         zoned = r"'\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?[+-]\d\d:?\d\d'"
         naive = r"'\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?'"
-        value = (
-            f"case when right({plain}, 1) = 'Z' and length({plain}) >= 20 then try_cast({plain} as timestamp) "
-            f"when regexp_full_match({plain}, {zoned}) then timezone('UTC', try_cast({plain} as timestamptz)) end"
+        instant = (
+            f"case when ends_with({text}, 'Z') and length({text}) >= 20 then try_cast({text} as timestamp) "
+            f"when regexp_full_match({text}, {zoned}) then timezone('UTC', try_cast({text} as timestamptz)) end"
         )
-        return _Cast(value, (
-            wrong_type,
-            ("naive_timestamp", f"({value}) is null and regexp_full_match({plain}, {naive})"),
-            ("bad_timestamp", f"{plain} is not null and ({value}) is null"),
+        absent = f"{value} is null and {text} is not null"
+        return _Cast(instant, (
+            ("bad_type", f"{absent} and {wrong_type[1]}"),
+            ("naive_timestamp", f"{absent} and regexp_full_match({text}, {naive})"),
+            ("bad_timestamp", absent),
         ))
     if kind == "DATE":
-        value = f"case when length({plain}) = 10 then cast(try_strptime({plain}, '%Y-%m-%d') as date) end"
-        return _Cast(value, (wrong_type, ("bad_date", f"{plain} is not null and ({value}) is null")))
+        day = f"case when length({text}) = 10 then cast(try_strptime({text}, '%Y-%m-%d') as date) end"
+        return _Cast(day, (wrong_type, ("bad_date", f"{text} is not null and {value} is null")))
     pattern = r"'-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?'"
     if kind.startswith("DECIMAL"):
         pattern = rf"'-?[0-9]+(\.[0-9]{{1,{column.dtype.scale}}})?'"
-    value = f"try_cast({plain} as {kind})"
     finite = f" or not isfinite({value})" if kind == "DOUBLE" else ""
-    return _Cast(value, (
-        ("bad_number", f"{plain} is not null and (not regexp_full_match({plain}, {pattern}) or {value} is null{finite})"),
+    return _Cast(f"try_cast({text} as {kind})", (
+        ("bad_number", f"{text} is not null and (not regexp_full_match({text}, {pattern}) or {value} is null{finite})"),
     ))
 
 
@@ -505,35 +503,39 @@ def _cast(con, table: Table, texts: dict[str, str], relation: str, *, now: datet
             f"describe select {', '.join(f'({sql}) as {identifier(name)}' for name, sql in texts.items())} from {relation}"
         ).fetchall()
     }
-    values, text_faults = [], []
+    plain, values, judged, text_faults = [], [], [], []
     for column in table.columns:
         kind = duckdb_type(column.dtype)
+        text, value = identifier(f"text of {column.name}"), identifier(f"value of {column.name}")
         if column.name not in texts:
             cast = _Cast("null")
         elif described[column.name] == kind != "VARCHAR":
             cast = _Cast(f"({texts[column.name]})")
         else:
-            cast = _cast_text(column, f"({texts[column.name]})")
+            plain.append(f"nullif(({texts[column.name]}), '') as {text}")
+            cast = _cast_text(column, text, value)
         text_faults += [(f"{code}|{column.name}", sql) for code, sql in cast.faults]
-        value = cast.value
+        values.append(f"{cast.value} as {value}")
         if column.default is not None:
             value = f"coalesce({value}, {literal(column.default)})"
         if kind == "TIMESTAMP" and shift_days:
-            value = f"({value})::timestamp + interval '{shift_days} days'"
-        values.append(f"({value})::{kind} as {identifier(column.name)}")
+            value = f"{value}::timestamp + interval '{shift_days} days'"
+        judged.append(f"({value})::{kind} as {identifier(column.name)}")
     input_faults = [(f"{code}|", f"not coalesce(({sql}), false)") for code, sql, _ in checks]
     value_faults = [("missing|event_id", "event_id is null or event_id = ''"),
-                    ("bad_type|event_id", f"left(event_id, 1) = '{NOT_A_STRING}'")]
+                    ("bad_type|event_id", f"starts_with(event_id, '{NOT_A_STRING}')")]
     for column in table.columns:
         value_faults += [(f"{code}|{column.name}", sql) for code, sql in _value_faults(column, table.event_time, now)]
     value_faults += [(f"{code}|", f"not ({sql})") for code, sql, _ in table.rules]
     names = ", ".join(identifier(column.name) for column in table.columns)
+    # Each step names what the next one uses more than once: DuckDB evaluates an expression as often as it is written.
     con.execute(f"""
         create or replace temp table judged as
         select line_number, line_count, event_id, {names}, coalesce(fault, {_first_fault(value_faults)}) as fault
-        from (select line_number, line_count, event_id, {", ".join(values)},
-                     {_first_fault(input_faults + text_faults)} as fault
-              from {relation})
+        from (select line_number, line_count, event_id, {", ".join(judged)},
+                     coalesce("fault of input", {_first_fault(text_faults)}) as fault
+              from (select *, {", ".join(values)}
+                    from (select *, {", ".join([*plain, f'{_first_fault(input_faults)} as "fault of input"'])} from {relation})))
     """)
     said = _messages(table, checks)
     rows = con.execute("select line_number, line_count, fault from judged where fault is not null order by 1").fetchall()
