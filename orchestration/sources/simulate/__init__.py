@@ -62,7 +62,7 @@ def simulate(
     links = LinkWriter(demand, landing)
     training = Training(network, first_day)
     job_truth = job_logs.JobTruth()
-    reference_rows = reference.write(network, landing, first_day)
+    reference_rows, sold_and_bought = reference.write(demand, landing, first_day)
     for number in range(days):
         day = first_day + timedelta(days=number)
         today = demand.on(day)
@@ -95,6 +95,7 @@ def simulate(
             "telemetry": telemetry.truth.as_dict(),
             "link_counters": links.as_dict(),
             "reference": reference_rows,
+            "sold_and_bought": sold_and_bought,
             "sites": planted_sites(demand, busy_hour_factors(demand), kinds, first_day),
             "short_training_pools": list(network_plan.PLANTED_SHORT_TRAINING),
             "incidents": [

@@ -1,6 +1,6 @@
-"""The reference deliveries of the first day: node pools, planned deliveries and tenants as CSV.
+"""The reference deliveries of the first day as CSV: inventory, tenants, and what was sold and bought.
 
-What the seeds hold already (sites, links, models, throughput, holidays) is not delivered again.
+What the seeds hold already (sites, links, models, prices, tariffs, ...) is not delivered again.
 """
 
 from __future__ import annotations
@@ -9,13 +9,22 @@ import csv
 import io
 from datetime import date, timedelta
 
-from orchestration.contracts import NODE_POOLS, PLANNED_DELIVERIES, TENANTS, Table
-from orchestration.sources.simulate import network_plan
+from orchestration.contracts import (
+    CAPITAL_ASSETS,
+    DISCOUNTS,
+    NODE_POOLS,
+    PLANNED_DELIVERIES,
+    SUBSCRIPTIONS,
+    TENANTS,
+    Table,
+)
+from orchestration.sources.simulate import contracts_of_sale, network_plan
 from orchestration.sources.simulate.delivery import Feed, Landing
-from orchestration.sources.simulate.network import Network
+from orchestration.sources.simulate.demand import Demand
 
 SOURCE = "simulated"
 CONFIDENCE = "assumption"
+SOURCES = {SUBSCRIPTIONS.name: "simulated-billing", DISCOUNTS.name: "simulated-billing", CAPITAL_ASSETS.name: "simulated-ledger"}
 
 
 def _csv(table: Table, rows: list[dict[str, object]]) -> bytes:
@@ -27,8 +36,9 @@ def _csv(table: Table, rows: list[dict[str, object]]) -> bytes:
     return text.getvalue().encode()
 
 
-def write(network: Network, landing: Landing, delivered: date) -> dict[str, int]:
-    """Writes the three files; returns rows by table."""
+def write(demand: Demand, landing: Landing, delivered: date) -> tuple[dict[str, int], dict[str, object]]:
+    """Writes a file for each table; returns rows by table, and the totals of what was sold and bought."""
+    network = demand.network
     pools = [
         {
             "pool_id": pool.pool_id, "cluster_id": pool.site_id, "site_id": pool.site_id,
@@ -54,11 +64,13 @@ def write(network: Network, landing: Landing, delivered: date) -> dict[str, int]
         for tenant in sorted(network.tenants, key=lambda tenant: tenant.tenant_id)
         if tenant.is_registered
     ]  # fmt: skip
-    for table, rows in ((NODE_POOLS, pools), (PLANNED_DELIVERIES, planned), (TENANTS, tenants)):
-        feed = Feed("reference", "reference_csv", table.name, "simulated-inventory")
+    sold = contracts_of_sale.subscriptions(demand, delivered)
+    assets = contracts_of_sale.capital_assets(network)
+    by_table: dict[Table, list[dict[str, object]]] = {
+        NODE_POOLS: pools, PLANNED_DELIVERIES: planned, TENANTS: tenants, SUBSCRIPTIONS: sold,
+        DISCOUNTS: contracts_of_sale.discounts(network, delivered), CAPITAL_ASSETS: assets,
+    }  # fmt: skip
+    for table, rows in by_table.items():
+        feed = Feed("reference", "reference_csv", table.name, SOURCES.get(table.name, "simulated-inventory"))
         landing.deliver(feed, delivered, f"{table.name}.csv", _csv(table, rows), len(rows) + 1)
-    return {
-        NODE_POOLS.name: len(pools),
-        PLANNED_DELIVERIES.name: len(planned),
-        TENANTS.name: len(tenants),
-    }
+    return {table.name: len(rows) for table, rows in by_table.items()}, contracts_of_sale.totals(sold, assets)

@@ -48,6 +48,8 @@ UNITS = {
     "overlap_lines": "lines equal to one of the file before",
     "conflict_lines": "further lines with the id of another and other content; the first counts",
     "late_records": "records delivered 1 to 30 days after their file (counted in all totals)",
+    "granted_tokens": "quota tokens of all grants of a kind of package",
+    "*_cny": "CNY with two decimals, as text",
     "held_back_records": "late records due after the last day: in no file and in no total",
 }
 

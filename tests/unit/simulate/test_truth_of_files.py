@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import json
 import math
 from collections import Counter, defaultdict
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
 
-from orchestration.contracts import NODE_POOLS, PLANNED_DELIVERIES, TENANTS
+from orchestration.contracts import (
+    CAPITAL_ASSETS,
+    DISCOUNTS,
+    NODE_POOLS,
+    PLANNED_DELIVERIES,
+    SUBSCRIPTIONS,
+    TENANTS,
+)
+from orchestration.sources.simulate.network import read_seed
 from orchestration.sources.simulate.usage import BROKEN_KINDS
 
 TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
@@ -344,7 +354,7 @@ def test_links_are_neither_idle_nor_full(tiny):
 def test_reference_files_have_the_contract_columns(tiny):
     """A reference delivery with another heading is quarantined, and the whole inventory with it."""
     by_name = {path.name: path for path in files(tiny, "reference")}
-    for table in (NODE_POOLS, PLANNED_DELIVERIES, TENANTS):
+    for table in (NODE_POOLS, PLANNED_DELIVERIES, TENANTS, SUBSCRIPTIONS, DISCOUNTS, CAPITAL_ASSETS):
         frame = pl.read_csv(by_name[f"{table.name}.csv"])
         assert frame.columns == [column.name for column in table.columns]
         assert frame.height == tiny.truth["reference"][table.name]
@@ -358,3 +368,53 @@ def test_truth_lies_outside_landing(tiny):
     assert tiny.path == tiny.home.truth / "truth.json"
     assert tiny.home.landing not in tiny.path.parents
     assert json.loads(tiny.path.read_text("utf-8")) == tiny.truth
+
+
+def reference_rows(tiny, table: str) -> list[dict[str, str]]:
+    """Rows of a reference delivery as text."""
+    path = next(path for path in files(tiny, "reference") if path.name == f"{table}.csv")
+    return list(csv.DictReader(path.read_text("utf-8").splitlines()))
+
+
+def test_what_was_sold_and_bought_is_what_the_files_hold(tiny):
+    """Deferred revenue and depreciation are compared with these totals; a truth of its own would prove nothing."""
+    truth = tiny.truth["sold_and_bought"]
+    grants = reference_rows(tiny, "subscriptions")
+    for kind in ("trial", "paid"):
+        mine = [row for row in grants if row["package_id"].startswith("trial-") == (kind == "trial")]
+        assert len(mine) == truth["subscriptions"][kind]["subscription_count"] > 0
+        assert sum(int(row["granted_tokens"]) for row in mine) == truth["subscriptions"][kind]["granted_tokens"]
+        price = sum((Decimal(row["price_cny"]) for row in mine), Decimal(0))
+        assert price == Decimal(truth["subscriptions"][kind]["price_cny"])
+    assert sum(int(row["granted_tokens"]) for row in grants if row["package_id"].startswith("trial-")) <= 10**12
+    assert sum(bool(row["voided_date"]) for row in grants) == truth["voided_count"] == 1
+    assert sum(bool(row["renews_subscription_id"]) for row in grants) == truth["renewal_count"] > 0
+    refunds = [Decimal(row["refund_cny"]) for row in grants if row["refund_cny"]]
+    assert sum(refunds) == Decimal(truth["refund_cny"]) > 0
+    tranches = reference_rows(tiny, "capital_assets")
+    assert sum(Decimal(row["capital_cny"]) for row in tranches) == Decimal(truth["capital_cny"])
+    assert sum(int(row["accelerator_count"]) for row in tranches) == truth["capital_accelerator_count"]
+
+
+def test_every_grant_is_of_a_package_and_a_tenant_that_exist(tiny):
+    """A grant of an unknown package has no weights, so it would never be used and nobody would see why."""
+    packages = {row["package_id"] for row in read_seed("packages")}
+    tenants = {row["tenant_id"] for row in reference_rows(tiny, "tenants")}
+    grants = reference_rows(tiny, "subscriptions")
+    ids = {row["subscription_id"] for row in grants}
+    assert len(ids) == len(grants)
+    assert {row["package_id"] for row in grants} <= packages
+    assert {row["tenant_id"] for row in grants} <= tenants
+    assert {row["renews_subscription_id"] for row in grants} - {""} <= ids
+    assert all(row["granted_date"] <= row["starts_date"] < row["expires_date"] for row in grants)
+    last = tiny.truth["parameters"]["end_date"]
+    assert {row["expires_date"] <= last for row in grants} == {True, False}
+
+
+def test_discounts_keep_the_rows_of_the_seed_and_add_the_contracts_of_the_largest(tiny):
+    """A delivery replaces the seed wholly, so own use would be charged if its row were left out."""
+    rows = reference_rows(tiny, "discounts")
+    assert {row["contract_id"] for row in read_seed("discounts")} < {row["contract_id"] for row in rows}
+    ours = [row["tenant_id"] for row in rows if row["tenant_id"] != "*"]
+    assert len(set(ours)) == 9
+    assert set(ours) <= {row["tenant_id"] for row in reference_rows(tiny, "tenants")}
