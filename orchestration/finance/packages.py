@@ -207,17 +207,23 @@ def burn(usage: pl.DataFrame, grants: pl.DataFrame, weights: pl.DataFrame, last_
         grant.receive(grant.granted_units, grant.price_nano)
         movements.add(grant, "granted", grant.granted_date, grant.granted_units, transfer_nano=grant.price_nano)
 
-    weights = weights.with_columns(weight=_units(pl.col("weight_ratio"))).select("package_id", *_WEIGHT_KEY, "weight")
+    # The walk passes over the rows again and again, so it sees numbers where the usage has text.
+    cells = weights.select(_WEIGHT_KEY).unique().with_row_index("cell")
+    tenants = grants.select("tenant_id").unique().sort("tenant_id").with_row_index("tenant")
     rows = (
-        usage.join(grants.select("tenant_id").unique(), on="tenant_id", how="semi")
-        .filter(pl.col("product") != "internal", pl.col("usage_date") <= last_date)
-        .sort("tenant_id", *_BURN_SEQUENCE)
-        .with_columns(left=pl.col("tokens").cast(pl.Int128), governor=pl.lit(None, pl.Int64))
-        .with_row_index("row")
+        usage.filter(pl.col("product") != "internal", pl.col("usage_date") <= last_date)
+        .join(tenants, on="tenant_id").join(cells, on=_WEIGHT_KEY)
+        .sort("tenant", *_BURN_SEQUENCE).with_row_index("row")
     )
-    _guard_sums(rows, weights)
+    weights = weights.join(cells, on=_WEIGHT_KEY).select(
+        "package_id", "cell", weight=(pl.col("weight_ratio").cast(pl.Decimal(38, 6)) * pl.lit(Decimal(MILLION))).cast(pl.Int128)
+    )
+    offered = rows.select(
+        "row", "tenant", "cell", "usage_date", left=pl.col("tokens").cast(pl.Int128), governor=pl.lit(None, pl.Int64),
+    )
+    _guard_sums(offered, weights)
 
-    taken, beyond = _walk(book, rows, weights, movements, last_date)
+    taken, beyond = _walk(book, offered, dict(tenants.select("tenant_id", "tenant").iter_rows()), weights, movements, last_date)
     bought, taken_by_add_ons = _buy_add_ons(book, beyond, weights, movements)
     book += bought
     for grant in book:
@@ -225,12 +231,8 @@ def burn(usage: pl.DataFrame, grants: pl.DataFrame, weights: pl.DataFrame, last_
 
     taken = pl.concat([*taken, taken_by_add_ons], how="vertical")
     return pl.concat(
-        [movements.frame(), _consumed(book, rows, taken), _blocked(book, beyond)], how="vertical"
+        [movements.frame(), _consumed(book, rows, taken), _blocked(book, rows, beyond)], how="vertical"
     )
-
-
-def _units(column: pl.Expr) -> pl.Expr:
-    return (column.cast(pl.Decimal(38, 6)) * pl.lit(Decimal(MILLION))).cast(pl.Int128)
 
 
 def _guard_sums(rows: pl.DataFrame, weights: pl.DataFrame) -> None:
@@ -339,32 +341,30 @@ def _actions(grants: list[_Grant], renewals: dict[str, _Grant]) -> Iterator[_Bur
 
 
 def _walk(
-    book: list[_Grant], rows: pl.DataFrame, weights: pl.DataFrame, movements: _Movements, last_date: date
+    book: list[_Grant], rows: pl.DataFrame, tenants: dict[str, int], weights: pl.DataFrame,
+    movements: _Movements, last_date: date,
 ) -> tuple[list[pl.DataFrame], pl.DataFrame]:
     """What each grant takes, and the rows with what no grant takes (`left`, and the last grant beyond it).
 
     All tenants take their n-th action together, so the number of passes is that of the busiest tenant.
     """
-    by_tenant: dict[str, list[_Grant]] = defaultdict(list)
+    by_tenant: dict[int, list[_Grant]] = defaultdict(list)
     for grant in book:
-        by_tenant[grant.tenant_id].append(grant)
+        by_tenant[tenants[grant.tenant_id]].append(grant)
     renewals = _renewals(book, last_date)
     waiting = {tenant: list(_actions(grants, renewals)) for tenant, grants in by_tenant.items()}
     taken: list[pl.DataFrame] = [_no_takings()]
     done: list[pl.DataFrame] = []
     for turn in range(max(map(len, waiting.values()), default=0)):
-        burns = []
-        for actions in waiting.values():
-            if turn < len(actions):
-                action = actions[turn]
-                if isinstance(action, _CarryOver):
-                    _carry_over(action, movements)
-                else:
-                    burns.append(action)
-        if not burns:
-            continue
-        active = pl.Series([tenant for tenant, actions in waiting.items() if turn < len(actions)], dtype=pl.String)
-        is_active = pl.col("tenant_id").is_in(active.implode())
+        burns: dict[int, _Burn] = {}
+        active = [tenant for tenant, actions in waiting.items() if turn < len(actions)]
+        for tenant in active:
+            action = waiting[tenant][turn]
+            if isinstance(action, _CarryOver):
+                _carry_over(action, movements)
+            else:
+                burns[tenant] = action
+        is_active = pl.col("tenant").is_in(pl.lit(pl.Series(active, dtype=pl.get_index_type())).implode())
         done.append(rows.filter(~is_active))
         rows, takings = _take(rows.filter(is_active), burns, weights, movements)
         taken.append(takings)
@@ -378,30 +378,30 @@ def _no_takings() -> pl.DataFrame:
 
 
 def _take(
-    rows: pl.DataFrame, burns: list[_Burn], weights: pl.DataFrame, movements: _Movements
+    rows: pl.DataFrame, burns: dict[int, _Burn], weights: pl.DataFrame, movements: _Movements
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """One grant of each tenant takes from the rows what fits: the rows that keep something, and what was taken."""
     columns = rows.columns
     takers = pl.DataFrame(
         [
-            (each.grant.tenant_id, each.grant.package_id, each.grant.number, len(each.grant.phases) - 1,
+            (tenant, each.grant.package_id, each.grant.number, len(each.grant.phases) - 1,
              each.from_date, each.to_date, each.grant.remaining_units)
-            for each in burns
+            for tenant, each in burns.items()
         ],
         schema={
-            "tenant_id": pl.String, "package_id": pl.String, "grant": pl.Int64, "phase": pl.Int64,
+            "tenant": pl.get_index_type(), "package_id": pl.String, "grant": pl.Int64, "phase": pl.Int64,
             "from_date": pl.Date, "to_date": pl.Date, "quota": pl.Int128,
         }, orient="row",
     )
     zero = pl.lit(0, pl.Int128)
     offered = (
-        rows.join(takers, on="tenant_id", how="left", maintain_order="left")
-        .join(weights, on=["package_id", *_WEIGHT_KEY], how="left", maintain_order="left")
+        rows.join(takers, on="tenant", how="left", maintain_order="left")
+        .join(weights, on=["package_id", "cell"], how="left", maintain_order="left")
         .with_columns(weight=pl.when(
             pl.col("usage_date") >= pl.col("from_date"), pl.col("usage_date") < pl.col("to_date")
         ).then("weight"))
         .with_columns(asked=pl.when(pl.col("weight").is_not_null()).then(pl.col("left") * pl.col("weight")).otherwise(zero))
-        .with_columns(asked_so_far=pl.col("asked").cum_sum().over("tenant_id"))
+        .with_columns(asked_so_far=pl.col("asked").cum_sum().over("tenant"))
         .with_columns(room=pl.col("quota") - pl.col("asked_so_far") + pl.col("asked"))
         .with_columns(
             taken=pl.when(pl.col("weight").is_null() | (pl.col("room") <= 0)).then(zero)
@@ -421,7 +421,7 @@ def _take(
             pl.col("usage_date").filter(pl.col("asked") >= pl.col("room")).min().alias("exhausted_date"),
         ).iter_rows()
     }
-    for each in burns:
+    for each in burns.values():
         units, exhausted_date = totals.get(each.grant.number, (0, None))
         each.grant.consume(units)
         if exhausted_date is not None and (units or each.grant.remaining_units):
@@ -476,7 +476,7 @@ def _buy_add_ons(
     )
     asked = (
         beyond.join(packages, on="governor")
-        .join(weights, on=["package_id", *_WEIGHT_KEY])
+        .join(weights, on=["package_id", "cell"])
         .sort("row").select("governor", "row", "usage_date", "left", "weight")
     )
     open_packs: dict[int, _Grant] = {}
@@ -560,12 +560,13 @@ def _consumed(book: list[_Grant], rows: pl.DataFrame, taken: pl.DataFrame) -> pl
     )
 
 
-def _blocked(book: list[_Grant], beyond: pl.DataFrame) -> pl.DataFrame:
+def _blocked(book: list[_Grant], rows: pl.DataFrame, beyond: pl.DataFrame) -> pl.DataFrame:
     """Entries of tokens that were served although the last grant they fell under was used up and blocks."""
     blocking = [grant for grant in book if grant.over_quota_policy == "block"]
     nothing = pl.lit(0, pl.Int128)
     return _entries(
-        beyond.join(_named(blocking).drop("settlement").rename({"grant": "governor"}), on="governor", maintain_order="left")
+        beyond.select("row", "left", grant="governor").join(_named(blocking).drop("settlement"), on="grant")
+        .join(rows.select("row", "usage_date", *USAGE_KEY), on="row")
         .with_columns(
             entry=pl.lit("blocked"), settlement=pl.lit("blocked"), tokens=pl.col("left"), units=nothing,
             used_nano=nothing, breakage_nano=nothing, transfer_nano=nothing,
