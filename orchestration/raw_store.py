@@ -379,7 +379,7 @@ def _parse_and_commit(home, file, format, options, spooled, scratch, threads, ba
         if parsed.received_count == 0 and file.manifest.get("lines") is None and format.table.feed != "reference":
             raise FormatError("empty_file", "holds no records; if an empty period is meant, deliver a manifest with its lines")
         faults.point("ingest:before_write")
-        files = _write_parquet(home, con, format.table, options.source_id, spooled.delivery_id, scratch)
+        files = _write_parquet(home, con, format.table, parsed.choices, options.source_id, spooled.delivery_id, scratch)
     if parsed.faults:
         _write_quarantine(home, file.feed, format.table.name, spooled, parsed.faults)
     quarantined = Counter()
@@ -402,10 +402,10 @@ def _parse_and_commit(home, file, format, options, spooled, scratch, threads, ba
     return _commit(home, receipt)
 
 
-def _write_parquet(home: Home, con, table, source_id: str, delivery_id: str, scratch: Path) -> list[str]:
+def _write_parquet(home: Home, con, table, choices: dict[str, str], source_id: str, delivery_id: str, scratch: Path) -> list[str]:
     """Writes the kept rows aside, a file an event day, and renames them into place; paths under raw, in order."""
     aside = {}
-    for day, rows in strict_parse.kept_rows(con, table, source_id, delivery_id):
+    for day, rows in strict_parse.kept_rows(con, table, choices, source_id, delivery_id):
         aside[day] = scratch / f"{day}.parquet"
         # Level 1 costs less than the default, and what is left after encoding compresses no better at 3.
         con.execute(

@@ -7,6 +7,7 @@ only where a column's text is found. No receipts and no files of the store here:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -33,11 +34,15 @@ from orchestration.sql import count, identifier, literal
 EARLIEST_EVENT = datetime(2000, 1, 1)
 CLOCK_TOLERANCE = timedelta(minutes=5)
 BATCH_ROWS = 20_000
+# So many records tell which columns a file has and which of them are strings.
+FIRST_RECORDS = 100
 # A text column with no more distinct values than this in its first rows is stored by an ENUM.
 SAMPLE_ROWS = 20_000
 SAMPLE_CHOICES = 2_000
 # Marks, in text from JSON, a value that is not a string where the column wants one.
 NOT_A_STRING = "\x01"
+# Text that another kind of JSON value could have given, or that begins like the mark.
+NOT_SURELY_A_STRING = r"(?is)-?([0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?|nan|inf(inity)?)|true|false|[\[{\x01].*"
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Parsed:
     """What came of a delivery; its typed rows are in the connection's tables ``judged`` and ``surplus``.
 
     Counts are in lines (rows of Parquet). ``faults``: (line_number, line_count, reason, message).
+    ``choices``: the ENUM of each text column of few distinct values.
     """
 
     received_count: int
@@ -52,6 +58,7 @@ class Parsed:
     duplicate_count: int
     faults: list[tuple[int, int, str, str]]
     warnings: tuple[str, ...]
+    choices: dict[str, str]
 
 
 def parse(con: duckdb.DuckDBPyConnection, format, options: Options, spool: Spool, source: Path, now: datetime) -> Parsed:
@@ -117,7 +124,7 @@ def _finish(con, table: Table, spool: Spool, received: int, faults: list, warnin
     loaded = con.execute(
         "select coalesce(sum(line_count), 0) from judged where fault is null and rowid not in (select row_id from surplus)"
     ).fetchone()[0]
-    return Parsed(received, int(loaded), duplicates, sorted(faults), warnings)
+    return Parsed(received, int(loaded), duplicates, sorted(faults), warnings, _make_choices(con, table))
 
 
 def _ddl(field: pa.Field) -> str:
@@ -230,16 +237,22 @@ def _read_lines(con, spool: Spool) -> None:
 def _parse_ndjson(con, format: TabularFormat, options: Options, spool: Spool, now: datetime) -> Parsed:
     """JSON lines: the whole file strictly; if any line stops that, line by line, faults set aside.
 
-    Both ways give the same rows and the same text for the same line; a test holds them together.
+    Whole files are read with their strings as text, which is cheapest, unless some text could have been
+    another kind of JSON (7, true): then every value keeps its kind. All ways give the same rows and the
+    same text for the same line; a test holds them together.
     """
-    present = _ndjson_columns(spool)
-    warnings = _check_inputs(format, sorted(present.union(format.required)))
+    sample = _first_records(spool)
+    warnings = _check_inputs(format, sorted(set(format.required).union(*sample)))
     if format.event_id is not None:
+        strings = _certain_strings(format, options, sample)
         try:
-            _read_ndjson_whole(con, format, spool)
-            parsed = _judge(con, format, options, spool, list(format.inputs), [], warnings, now)
-            if parsed.received_count == spool.line_count:
-                return parsed
+            for as_text in (strings, ()) if strings else ((),):
+                _read_ndjson_whole(con, format, spool, as_text)
+                parsed = _judge(con, format, options, spool, list(format.inputs), [], warnings, now)
+                if parsed.received_count != spool.line_count:
+                    break
+                if not as_text or not _may_hide_a_kind(con, format.table, as_text, parsed):
+                    return parsed
         except (duckdb.InvalidInputException, duckdb.ConversionException):
             # Some line is not a JSON object with each key once; the slow way tells which.
             pass
@@ -248,9 +261,37 @@ def _parse_ndjson(con, format: TabularFormat, options: Options, spool: Spool, no
     return _judge(con, format, options, spool, list(format.inputs), faults, warnings, now)
 
 
-def _read_ndjson_whole(con, format: TabularFormat, spool: Spool) -> None:
-    columns = ", ".join(f"{literal(name)}: 'JSON'" for name in format.inputs)
-    texts = ", ".join(_json_text(format.table, name) for name in format.inputs)
+def _certain_strings(format: TabularFormat, options: Options, sample: list[dict]) -> tuple[str, ...]:
+    """Inputs that go unchanged into a column whose value is a JSON string, and are one in the first records."""
+    projected = format.columns(options) | {"event_id": format.event_id(options)}
+    wanted = {"event_id"} | {c.name for c in format.table.columns if duckdb_type(c.dtype) in ("VARCHAR", "TIMESTAMP", "DATE")}
+    values = {name: [record[name] for record in sample if record.get(name) is not None] for name in format.inputs}
+    return tuple(
+        name for name in format.inputs
+        if name in wanted and projected.get(name) in (name, identifier(name))
+        and all(isinstance(value, str) and not re.fullmatch(NOT_SURELY_A_STRING, value) for value in values[name])
+    )
+
+
+def _may_hide_a_kind(con, table: Table, as_text: tuple[str, ...], parsed: Parsed) -> bool:
+    """Whether a value read as text may have been no JSON string, which is a fault that text can't show."""
+    if any(reason in ("bad_timestamp", "bad_date") for _, _, reason, _ in parsed.faults):
+        return True
+    for name in as_text:
+        if name in parsed.choices:
+            source = f"(select unnest(enum_range(null::{parsed.choices[name]})) as value)"
+        elif name == "event_id" or duckdb_type(table.column(name).dtype) == "VARCHAR":
+            source = f"(select {identifier(name)} as value from judged)"
+        else:
+            continue
+        if count(con, f"select count(*) from {source} where regexp_full_match(value, {literal(NOT_SURELY_A_STRING)})"):
+            return True
+    return False
+
+
+def _read_ndjson_whole(con, format: TabularFormat, spool: Spool, as_text: tuple[str, ...]) -> None:
+    columns = ", ".join(f"{literal(name)}: '{'VARCHAR' if name in as_text else 'JSON'}'" for name in format.inputs)
+    texts = ", ".join(identifier(name) if name in as_text else _json_text(format.table, name) for name in format.inputs)
     con.execute(f"""
         create or replace temp view arrived as
         select * from (
@@ -290,19 +331,19 @@ def _json_path(name: str) -> str:
     return '$."' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _ndjson_columns(spool: Spool) -> set[str]:
-    """Keys of the first lines: enough to notice a column that the contract does not have."""
+def _first_records(spool: Spool) -> list[dict]:
+    """The first records: enough to notice a column that the contract does not have."""
     import orjson
 
-    keys: set[str] = set()
-    for _, (_, line) in zip(range(100), spool.lines(), strict=False):
+    found = []
+    for _, line in islice(spool.lines(), FIRST_RECORDS):
         try:
             record = orjson.loads(line)
         except orjson.JSONDecodeError:
             continue
         if isinstance(record, dict):
-            keys.update(record)
-    return keys
+            found.append(record)
+    return found
 
 
 def _json_text(table: Table, name: str) -> str:
@@ -566,13 +607,12 @@ def _set_surplus_apart(con, table: Table) -> tuple[int, list[tuple[int, int, str
     return int(duplicates), [(number, count, "conflict", message) for number, count in conflicts]
 
 
-def kept_rows(con, table: Table, source_id: str, delivery_id: str) -> Iterator[tuple[date, str]]:
+def kept_rows(con, table: Table, choices: dict[str, str], source_id: str, delivery_id: str) -> Iterator[tuple[date, str]]:
     """(event day, SQL for its rows): system columns and the contract's columns, in the contract's order.
 
     What is the same in every row, or follows from the others, is added above the sort, which then moves less.
     """
     names = [column.name for column in table.columns]
-    choices = _make_choices(con, table)
     event_day = f"cast({identifier(table.event_time)} as date)" if table.event_time else "date '1970-01-01'"
     kept = "fault is null and rowid not in (select row_id from surplus)"
     sorted_columns = ", ".join(
@@ -605,6 +645,6 @@ def _make_choices(con, table: Table) -> dict[str, str]:
     choices = {name: identifier(f"choice of {name}") for name, n in zip(names, found, strict=True) if 0 < n <= SAMPLE_CHOICES}
     for name, choice in choices.items():
         column = identifier(name)
-        con.execute(f"create type {choice} as enum "
-                    f"(select distinct {column} from judged where {column} is not null and fault is null order by 1)")
+        con.execute(f"drop type if exists {choice}")
+        con.execute(f"create type {choice} as enum (select distinct {column} from judged where {column} is not null order by 1)")
     return choices

@@ -17,7 +17,7 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestration import raw_store
+from orchestration import raw_store, strict_parse
 from orchestration.home import Home
 from orchestration.landing import MANIFEST_SUFFIX, scan
 from orchestration.raw_store import Receipt, ingest, receipts
@@ -292,22 +292,39 @@ RECORDS = st.dictionaries(
 )
 
 
+def outcome(folder: Path, content: bytes, count: int) -> tuple[list, list]:
+    """The rows kept of a file's bytes, and the faults of its first lines."""
+    source = folder / "source"
+    source.write_bytes(content)
+    with duckdb.connect() as con:
+        parsed = parse(con, FORMATS["canonical_token_usage"], Options("n", "s"), spool(source, folder / "text"), source,
+                       datetime(2026, 11, 24))
+        kept = con.execute("select * from judged where fault is null and rowid not in (select row_id from surplus) order by 1").fetchall()
+    return kept, [fault for fault in parsed.faults if fault[0] <= count]
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(records=st.lists(RECORDS, min_size=1, max_size=5))
-def test_a_line_has_one_outcome_whether_its_file_is_read_whole_or_by_line(tmp_path, records):
-    """Prevents a bad neighbour from changing what a line means: both readers must judge it alike."""
+def test_a_line_has_one_outcome_however_its_file_is_read(tmp_path, records):
+    """Prevents a bad neighbour from changing what a line means: every way of reading must judge it alike."""
     text = [json.dumps({"event_id": f"e{n}", "occurred_at": "2026-11-20T01:00:00Z"} | record) for n, record in enumerate(records)]
-    outcomes = []
-    # The broken last line forces the second file through the reader that goes line by line.
-    for content in (lines(*text), lines(*text, "{")):
-        source = tmp_path / "source"
-        source.write_bytes(content)
-        with duckdb.connect() as con:
-            parsed = parse(con, FORMATS["canonical_token_usage"], Options("n", "s"), spool(source, tmp_path / "text"), source,
-                           datetime(2026, 11, 24))
-            kept = con.execute("select * from judged where fault is null and rowid not in (select row_id from surplus) order by 1").fetchall()
-        outcomes.append((kept, [fault for fault in parsed.faults if fault[0] <= len(text)]))
-    assert outcomes[0] == outcomes[1]
+    whole = outcome(tmp_path, lines(*text), len(text))
+    with pytest.MonkeyPatch.context() as patch:
+        # Without a look at the first records, every string is read as text, whatever other kind it may be.
+        patch.setattr(strict_parse, "FIRST_RECORDS", 0)
+        assert outcome(tmp_path, lines(*text), len(text)) == whole
+    # The broken last line forces the file through the reader that goes line by line.
+    assert outcome(tmp_path, lines(*text, "{"), len(text)) == whole
+
+
+@pytest.mark.parametrize("value", ["7", "true", "1e30", "-0.5", "NaN", "-Infinity", "[1]", '{"a":"b"}'])
+@pytest.mark.parametrize(("name", "others"), [("tenant_id", ""), ("tenant_id", ',"input_tokens":1.5'), ("event_id", ""), ("occurred_at", "")])
+def test_a_value_that_is_no_string_is_found_far_behind_the_first_records(deliver, name, others, value):
+    """Prevents 7 from becoming the tenant "7" because the first records were right."""
+    record = {"event_id": '"x"', "occurred_at": '"2026-11-20T01:00:00Z"', "tenant_id": '"t"'} | {name: value}
+    bad = "{" + ",".join(f'"{key}":{text}' for key, text in record.items()) + others + "}"
+    receipt = deliver(lines(*(GOOD % (f"e{n}", n) for n in range(200)), bad))
+    assert receipt.quarantined_by_reason == {"bad_type": 1}
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
