@@ -53,6 +53,8 @@ app = typer.Typer(
 )
 quarantine_app = typer.Typer(no_args_is_help=True, help="Lines and files that were not loaded: list, show, replay.")
 app.add_typer(quarantine_app, name="quarantine")
+export_app = typer.Typer(no_args_is_help=True, help="Published marts as files: csv, parquet, focus.")
+app.add_typer(export_app, name="export")
 
 HomeOption = Annotated[
     Path | None, typer.Option("--home", help="Home folder. Default: TIDEGAUGE_HOME, else data/.", show_default=False)
@@ -1002,28 +1004,94 @@ def bridge(
         ])
 
 
-@app.command()
-def export(
-    format: Annotated[str, typer.Argument(help="csv (safe to open in a spreadsheet) or parquet.")],
-    table: Annotated[list[str] | None, typer.Option("--table", help="Only this mart, like capacity.fct_capacity_need; may be repeated.", show_default=False)] = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to. Default: exports/ in the home.", show_default=False)] = None,
+MartOption = Annotated[list[str] | None, typer.Option("--mart", "--table", metavar="NAME", help="Only this mart, like capacity.fct_capacity_need; may be repeated.", show_default=False)]
+EditionOption = Annotated[str | None, typer.Option("--edition", metavar="capacity|finance", help="Only the marts of this edition. Default: both.", show_default=False)]
+FolderOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to. Default: exports/ in the home.", show_default=False)]
+
+
+@export_app.command("csv")
+def export_csv(
+    mart: MartOption = None, edition: EditionOption = None, out: FolderOption = None, home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Marts as CSV that is safe to open in a spreadsheet, one file a mart."""
+    with session(home, as_json) as here:
+        _export_marts(here, "csv", mart, edition, out)
+
+
+@export_app.command("parquet")
+def export_parquet(
+    mart: MartOption = None, edition: EditionOption = None, out: FolderOption = None, home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Marts as Parquet, one file a mart."""
+    with session(home, as_json) as here:
+        _export_marts(here, "parquet", mart, edition, out)
+
+
+def _export_marts(here: Session, format: str, marts: list[str] | None, edition: str | None, out: Path | None) -> None:
+    from orchestration import exports
+
+    if edition not in (None, "capacity", "finance"):
+        raise CommandError(f"there is no edition {edition!r}", next_step="use capacity or finance")
+    _published(here)
+    editions = [here.home.edition(edition)] if edition else [here.home.capacity, here.home.finance]
+    known = {published: exports.tables_of(published) for published in editions if published.exists()}
+    chosen: dict[Path, list[str]] = {published: [] for published in known}
+    for name in marts or ():
+        # Where both editions hold it, the one without money.
+        published = next((published for published, tables in known.items() if name in tables), None)
+        if published is None:
+            names = sorted({table for tables in known.values() for table in tables})
+            raise CommandError(f"no published mart is named {name!r}", next_step=f"use one of {', '.join(names)}")
+        chosen[published].append(name)
+    folder = out or here.home.root / "exports"
+    written = [
+        item for published, tables in (chosen if marts else known).items()
+        for item in exports.export(published, folder, format, tables)
+    ]
+    here.result["exported"] = written
+    here.console.table(("mart", "rows", "file"), [(item.table, item.row_count, item.path) for item in written])
+
+
+@export_app.command("focus")
+def export_focus(
+    version: Annotated[str, typer.Option("--focus-version", help="Names of the columns: 1.2 or 1.4.")] = "1.2",
+    first: Annotated[str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="First business day. Default: from the beginning.", show_default=False)] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="YYYY-MM-DD", help="Last business day. Default: to the end.", show_default=False)] = None,
+    format: Annotated[str, typer.Option("--format", help="csv or parquet.")] = "csv",
+    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="File to write, or - for standard output. Default: exports/finance.focus-VERSION.FORMAT in the home.", show_default=False)] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write published marts as files, one a mart."""
+    """Charges in the FinOps Open Cost and Usage Specification: usage, purchases, credits, adjustments."""
     with session(home, as_json) as here:
         from orchestration import exports
 
-        published = _published(here)
-        known = exports.tables_of(published)
-        for name in table or ():
-            if name not in known:
-                raise CommandError(f"no published mart is named {name!r}", next_step=f"use one of {', '.join(known)}")
+        if version not in exports.FOCUS_VERSIONS:
+            raise CommandError(f"--focus-version {version!r} can't be written", next_step=f"use {' or '.join(exports.FOCUS_VERSIONS)}")
         if format not in exports.FORMATS:
             raise CommandError(f"{format!r} is not an export format", next_step=f"use {' or '.join(exports.FORMATS)}")
-        written = exports.export(published, out or here.home.root / "exports", format, table or known)
-        here.result["exported"] = written
-        here.console.table(("mart", "rows", "file"), [(item.table, item.row_count, item.path) for item in written])
+        if out == "-" and as_json:
+            raise CommandError("--out - and --json both want standard output", next_step="leave one of them out")
+        from_day, to_day = _day(first, "--from"), _day(last, "--to")
+        if from_day and to_day and from_day > to_day:
+            raise CommandError(f"--from {from_day} is after --to {to_day}", next_step="swap them")
+        _published(here)
+        if exports.FOCUS_TABLE not in exports.tables_of(here.home.finance):
+            raise CommandError(
+                f"{exports.FOCUS_TABLE} is not published yet", where=str(here.home.finance), next_step="tidegauge run"
+            )
+        if out == "-":
+            exports.export_focus(here.home.finance, sys.stdout.buffer, version, format, from_day, to_day)
+            sys.stdout.buffer.flush()
+            return
+        target = Path(out) if out else here.home.root / "exports" / f"finance.focus-{version}.{format}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        row_count = exports.export_focus(here.home.finance, target, version, format, from_day, to_day)
+        written = exports.Exported(exports.FOCUS_TABLE, target, row_count)
+        here.result["exported"] = [written]
+        here.console.table(("mart", "rows", "file"), [(written.table, written.row_count, written.path)])
 
 
 @app.command()
