@@ -260,12 +260,12 @@ def _load_all(home: Home, files: Sequence[LandingFile], workers: int, replay: bo
     workers = min(workers, len(files))
     if workers <= 1 or sum(file.path.stat().st_size for file in files) < PARALLEL_BYTES:
         for file in files:
-            yield file, load(home, file, threads=os.cpu_count() or 1, replay=replay)
+            yield file, load(home, file, replay)
         return
     # Largest first, so that no long delivery is left alone at the end.
     ordered = sorted(files, key=lambda file: -file.path.stat().st_size)
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = {pool.submit(load, home, file, 1, replay): file for file in ordered}
+        futures = {pool.submit(load, home, file, replay): file for file in ordered}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
@@ -274,17 +274,17 @@ def _load_all(home: Home, files: Sequence[LandingFile], workers: int, replay: bo
             raise
 
 
-def load(home: Home, file: LandingFile, threads: int = 1, replay: bool = False) -> Receipt | LandingFile:
+def load(home: Home, file: LandingFile, replay: bool = False) -> Receipt | LandingFile:
     """Loads one landing file; gives its receipt, or the file itself when its bytes are known."""
     scratch = home.temporary / "parse" / f"{os.getpid()}-{uuid4().hex[:8]}"
     scratch.mkdir(parents=True)
     try:
-        return _load(home, file, scratch, threads, replay)
+        return _load(home, file, scratch, replay)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _load(home: Home, file: LandingFile, scratch: Path, threads: int, replay: bool) -> Receipt | LandingFile:
+def _load(home: Home, file: LandingFile, scratch: Path, replay: bool) -> Receipt | LandingFile:
     now = datetime.now(UTC).replace(tzinfo=None)
     base = {
         "feed": file.feed, "delivery_name": file.name, "delivered_date": file.delivered_date, "ingested_at": now,
@@ -300,7 +300,7 @@ def _load(home: Home, file: LandingFile, scratch: Path, threads: int, replay: bo
         if _known(home, file, options.source_id, spooled.delivery_id, replay):
             return file
         _check_lines(file, spooled)
-        return _parse_and_commit(home, file, format, options, spooled, scratch, threads, base)
+        return _parse_and_commit(home, file, format, options, spooled, scratch, base)
     except UnknownFormat as error:
         fault = FormatError("unknown_format", str(error))
     except FormatError as error:
@@ -371,9 +371,10 @@ def _known(home: Home, file: LandingFile, source_id: str, delivery_id: str, repl
     return True
 
 
-def _parse_and_commit(home, file, format, options, spooled, scratch, threads, base) -> Receipt:
+def _parse_and_commit(home, file, format, options, spooled, scratch, base) -> Receipt:
     with duckdb.connect() as con:
-        con.execute(f"set threads = {threads}; set memory_limit = '{MEMORY_LIMIT}'; set TimeZone = 'UTC'")
+        # One thread: two that read one file cost twice the CPU for little time. Other files take the other cores.
+        con.execute(f"set threads = 1; set memory_limit = '{MEMORY_LIMIT}'; set TimeZone = 'UTC'")
         con.execute(f"set temp_directory = {literal(str(scratch / 'spill'))}")
         parsed = strict_parse.parse(con, format, options, spooled, file.path, base["ingested_at"])
         if parsed.received_count == 0 and file.manifest.get("lines") is None and format.table.feed != "reference":
