@@ -7,10 +7,14 @@ Old traces are replayed beside each other: the event times of a trace folder mov
 that its last timestamp lies in the week of REPLAY_MONDAY, and weekday and hour stay. A manifest keeps the move as
 ``shift_days``; identity never depends on it. Traces with relative times need no move: their format
 places them by an epoch.
+
+Where dated price lists are among the traces, a price book made of them is landed too (``trace_prices``),
+so that real tokens meet real prices.
 """
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import shutil
@@ -18,15 +22,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import BinaryIO
 from zoneinfo import ZoneInfo
 
 import zstandard
 from isal import igzip
 
-from orchestration import landing
-from orchestration.home import Home
+from orchestration import landing, trace_prices
+from orchestration.contracts import PRICE_BOOK
+from orchestration.home import DBT_PROJECT, Home
 from orchestration.landing import LandingFile
 from orchestration.sources.base import Format
+from orchestration.sources.llm_prices_cn import LLM_PRICES_CN
 from orchestration.sources.registry import UnknownFormat
 
 # Monday of 2026-W47, the week that every trace is moved into.
@@ -75,6 +82,7 @@ class Trace:
     timezone: str
     last_timestamp: datetime | None
     shift_days: int
+    price_lists: tuple[Path, ...] = ()
 
 
 def discover(directory: Path) -> tuple[list[Trace], list[PassedOver]]:
@@ -135,6 +143,7 @@ def _trace(directory: Path, folder: Path, zone: str, files: list[tuple[Path, For
         timezone=zone,
         last_timestamp=last,
         shift_days=shift_into_replay_week(last) if last else 0,
+        price_lists=tuple(path for path, format in files if format is LLM_PRICES_CN),
     )
 
 
@@ -161,13 +170,8 @@ def last_timestamp(path: Path, zone: str) -> datetime | None:
 
 def _blocks(path: Path) -> Iterator[bytes]:
     """The file's decompressed bytes in blocks that overlap, so that no timestamp is cut in two."""
-    with path.open("rb") as stream:
-        magic = stream.read(4)
-        stream.seek(0)
-        if magic.startswith(landing.GZIP_MAGIC):
-            stream = igzip.GzipFile(fileobj=stream)
-        elif magic.startswith(landing.ZSTD_MAGIC):
-            stream = zstandard.ZstdDecompressor().stream_reader(stream)
+    with path.open("rb") as opened:
+        stream = _decompressed(opened)
         tail = b""
         try:
             while block := stream.read(BLOCK_BYTES):
@@ -176,6 +180,16 @@ def _blocks(path: Path) -> Iterator[bytes]:
         except (OSError, EOFError, zstandard.ZstdError):
             # Not whole: ingest will say so and quarantine it; what was read still places it.
             return
+
+
+def _decompressed(stream: BinaryIO) -> BinaryIO:
+    magic = stream.read(4)
+    stream.seek(0)
+    if magic.startswith(landing.GZIP_MAGIC):
+        return igzip.GzipFile(fileobj=stream)
+    if magic.startswith(landing.ZSTD_MAGIC):
+        return zstandard.ZstdDecompressor().stream_reader(stream)
+    return stream
 
 
 def land(
@@ -202,5 +216,30 @@ def land(
             )
         finally:
             shutil.rmtree(gathered.parent, ignore_errors=True)
+    landed += _land_price_book(home, [path for trace in traces for path in trace.price_lists])
     progress(len(traces), len(traces), "")
     return landed
+
+
+def _land_price_book(home: Home, price_lists: list[Path]) -> list[LandingFile]:
+    """The price book that the dated lists amount to, as one delivery; none without lists."""
+    if not price_lists:
+        return []
+    texts = []
+    for path in price_lists:
+        with path.open("rb") as stream:
+            texts.append(_decompressed(stream).read().decode("utf-8"))
+    target = home.temporary / f"trace-prices-{os.getpid()}" / "price_book.csv"
+    target.parent.mkdir(parents=True)
+    try:
+        target.write_bytes(trace_prices.price_book(texts, _seed_price_book()))
+        return landing.land(
+            home, [target], format=f"reference_{PRICE_BOOK.name}", source_id="trace-prices", delivered=DELIVERED
+        )
+    finally:
+        shutil.rmtree(target.parent, ignore_errors=True)
+
+
+def _seed_price_book() -> list[dict[str, str]]:
+    with (DBT_PROJECT / "seeds" / f"{PRICE_BOOK.name}.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
