@@ -32,6 +32,7 @@ MART_KEYS: dict[str, tuple[str, ...]] = {
     "capacity.fct_supply_demand_daily": ("usage_date", "site_id", "accelerator_id"),
     "capacity.fct_supply_demand_weekly": ("iso_week", "site_id", "accelerator_id"),
     "quality.fct_deliveries": ("delivery_id",),
+    "quality.fct_restatements": ("restated_at", "mart", "usage_date", "site_id", "metric"),
     **{f"capacity.{table.name}": table.grain for table in FORECAST_TABLES},
 }
 # The same in the finance edition.
@@ -43,7 +44,9 @@ FINANCE_KEYS: dict[str, tuple[str, ...]] = {
     "finance.fct_trial_conversion": ("cohort_week", "segment"),
     "finance.fct_money_reconciliation": ("metric",),
 }
-QUALITY_TABLES = ("quality.fct_deliveries", "quality.fct_reconciliation", "quality.fct_freshness")
+QUALITY_TABLES = (
+    "quality.fct_deliveries", "quality.fct_reconciliation", "quality.fct_freshness", "quality.fct_restatements",
+)
 EXPECTED_TABLES = {
     "capacity": (*MART_KEYS, "capacity.fct_jobs", *QUALITY_TABLES[1:]),
     "finance": (*QUALITY_TABLES, *(name for name in MART_KEYS if name.startswith("capacity.dim_"))),
@@ -96,7 +99,7 @@ def audit(connection: duckdb.DuckDBPyConnection, edition: str = "capacity") -> l
     if "capacity.fct_demand_forecast" in present:
         checks.append(_check_forecast(connection))
     if edition == "capacity":
-        checks.append(_check_no_money(columns))
+        checks.append(_check_no_money(connection, columns))
     if "finance.fct_money_reconciliation" in present:
         checks.append(_check_reconciliation(
             connection, "finance.fct_money_reconciliation", "tokens settled = received, cost allocated = pools"
@@ -214,11 +217,19 @@ def _check_forecast(connection: duckdb.DuckDBPyConnection) -> AuditCheck:
     )
 
 
-def _check_no_money(columns: Mapping[str, Mapping[str, str]]) -> AuditCheck:
+def _check_no_money(
+    connection: duckdb.DuckDBPyConnection, columns: Mapping[str, Mapping[str, str]]
+) -> AuditCheck:
     money = [
         f"{table}.{column}" for table, names in columns.items() for column in names
         if any(part in column.lower().split("_") for part in MONEY_NAME_PARTS)
     ]
+    if "quality.fct_restatements" in columns:
+        metrics = connection.execute("select distinct mart, metric from quality.fct_restatements order by all").fetchall()
+        money += [
+            f"restatements of {mart}.{metric}" for mart, metric in metrics
+            if mart.startswith("finance.") or any(part in metric.lower().split("_") for part in MONEY_NAME_PARTS)
+        ]
     return AuditCheck(
         "the capacity edition holds no price, cost or margin", not money,
         f"found {', '.join(money)}" if money else "none",

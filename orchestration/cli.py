@@ -114,6 +114,9 @@ def explain(error: Exception) -> CommandError:
         return CommandError(str(error), next_step="tidegauge demo, or tidegauge ingest PATH and tidegauge run")
     if registry and isinstance(error, registry.UnknownFormat):
         return CommandError(str(error), next_step="name the format with --format, or see `tidegauge ingest --help`")
+    restatements = sys.modules.get("orchestration.restatements")
+    if restatements and isinstance(error, restatements.NothingPublished):
+        return CommandError(str(error), next_step="give a later --as-of, or publish with `tidegauge run`")
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return CommandError(
             "the disk is full; nothing that readers see has changed", where=str(error.filename or ""),
@@ -649,14 +652,14 @@ def backfill(
     feed: Annotated[str, typer.Argument(help="token_usage, job_logs, telemetry or reference.")],
     first: Annotated[str, typer.Option("--from", metavar="YYYY-MM-DD", help="First UTC day delivered.")],
     last: Annotated[str, typer.Option("--to", metavar="YYYY-MM-DD", help="Last UTC day delivered.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why; kept with the run.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept with the run and with every figure that moves.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be replayed, and do nothing.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Replay the deliveries of some days; prints every published figure that moved, before and after."""
+    """Replay the deliveries of some days; prints every published figure that moved, before, after and why."""
     with session(home, as_json) as here:
-        from orchestration import definitions, landing, warehouse
+        from orchestration import definitions, landing, restatements, warehouse
 
         start, end = _day(first, "--from"), _day(last, "--to")
         if end < start:
@@ -687,8 +690,11 @@ def backfill(
             here.console.table(("delivered", "delivery"), [(file.delivered_date.isoformat(), file.name) for file in files[:SHOWN_ROWS]])
             here.console.say("dry run: nothing was replayed")
             return
-        before = _keep_published(here)
-        try:
+        with warehouse.writer_lock(here.home):
+            told = _publish_sequences(here.home)
+            restatements.record_backfill(
+                here.home, restatements.Backfill(feed, start, end, " ".join(reason.split()), tuple(touched))
+            )
             _materialize(
                 here, "ingest", [selection for selection in definitions.RAW if f"raw/{feed}" in selection],
                 partition_range=(start.isoformat(), end.isoformat()),
@@ -696,10 +702,7 @@ def backfill(
             )
             warehouse.request_days(here.home, feed, touched)
             _run_steps(here, AFTER_RAW)
-            _show_moved(here, before)
-        finally:
-            if before is not None:
-                before.unlink(missing_ok=True)
+            _show_moved(here, told)
 
 
 def _receipts_of(here: Session, feed: str | None = None) -> list[Receipt]:
@@ -708,32 +711,37 @@ def _receipts_of(here: Session, feed: str | None = None) -> list[Receipt]:
     return raw_store.receipts(here.home, feed)
 
 
-def _keep_published(here: Session) -> Path | None:
-    """A second name for the published file: publishing replaces the first, so this one keeps the old."""
-    if not here.home.capacity.exists():
-        return None
-    here.home.temporary.mkdir(parents=True, exist_ok=True)
-    before = here.home.temporary / f"before-{os.getpid()}.duckdb"
-    before.unlink(missing_ok=True)
-    os.link(here.home.capacity, before)
-    return before
+def _publish_sequences(home: Home) -> dict[str, int]:
+    """The number of the last publish of each edition, to tell later what came after it."""
+    from orchestration import restatements
+
+    return {
+        edition: found[-1].sequence if (found := restatements.entries(home, edition)) else 0
+        for edition in restatements.EDITIONS
+    }
 
 
-def _show_moved(here: Session, before: Path | None) -> None:
-    from orchestration.comparison import moved_figures
+def _show_moved(here: Session, told: dict[str, int]) -> None:
+    """Every published figure that moved since, before and after, and why."""
+    from orchestration import restatements
 
-    moved = moved_figures(before, here.home.capacity)
+    moved = [
+        row for edition, sequence in told.items() for row in restatements.restated_since(here.home, edition, sequence)
+    ]
     here.result["moved"] = moved
     if not moved:
         here.console.say("no published figure moved")
         return
     here.console.table(
-        ("day", "mart", "figure", "before", "after"),
-        [(m.usage_date.isoformat(), m.table, m.measure, m.before, m.after) for m in moved[:SHOWN_ROWS * 5]],
-        title=f"{len(moved)} published figures moved",
+        ("day", "closed", "mart", "site", "figure", "before", "after", "reason"),
+        [
+            (m.usage_date.isoformat(), m.is_closed_day, m.mart, m.site_id, m.metric, m.before, m.after, m.reason)
+            for m in moved[:SHOWN_ROWS * 5]
+        ],
+        title=f"{len(moved):,} published figures moved; all of them are in quality.fct_restatements",
     )
     if len(moved) > SHOWN_ROWS * 5:
-        here.console.say(f"... and {len(moved) - SHOWN_ROWS * 5} more; --json gives all")
+        here.console.say(f"... and {len(moved) - SHOWN_ROWS * 5:,} more; --json gives all")
 
 
 @app.command()
@@ -749,18 +757,64 @@ def rebuild(home: HomeOption = None, as_json: JsonOption = False) -> None:
                 next_step="tidegauge ingest PATH, or tidegauge demo",
             )
         with warehouse.writer_lock(here.home):
-            before = _keep_published(here)
+            told = _publish_sequences(here.home)
             for path in (here.home.raw, here.home.quarantine):
                 shutil.rmtree(path, ignore_errors=True)
             for path in here.home.root.glob(f"{here.home.warehouse.name}*"):
                 path.unlink()
-        try:
-            _show_receipts(here, _ingest_pending(here))
-            _run_steps(here, AFTER_RAW)
-            _show_moved(here, before)
-        finally:
-            if before is not None:
-                before.unlink(missing_ok=True)
+        _show_receipts(here, _ingest_pending(here))
+        _run_steps(here, AFTER_RAW)
+        _show_moved(here, told)
+
+
+@app.command()
+def figures(
+    as_of: Annotated[str, typer.Option("--as-of", metavar="INSTANT", help="UTC: 2026-11-20 is that whole day, 2026-11-20T08:00 that minute.")],
+    mart: Annotated[str | None, typer.Option("--mart", help="Only this mart, like fct_margin_daily.", show_default=False)] = None,
+    day: Annotated[str | None, typer.Option("--day", metavar="YYYY-MM-DD", help="Only this business day.", show_default=False)] = None,
+    by_site: Annotated[bool, typer.Option("--by-site", help="One figure a site instead of their sum.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Daily figures as an earlier publish gave them, before what was restated since."""
+    with session(home, as_json) as here:
+        from orchestration import restatements
+
+        only = _day(day, "--day")
+        found = restatements.figures_as_of(
+            here.home, _instant(as_of, "--as-of"), mart=mart, first=only, last=only, by_site=by_site
+        )
+        here.result["publishes"] = [
+            {"edition": publish.edition, "published_at": publish.published_at, "run_id": publish.run_id,
+             "data_as_of": publish.data_as_of}
+            for publish in found.publishes
+        ]
+        here.result["figures"] = found.figures
+        for publish in found.publishes:
+            here.console.note(
+                f"{publish.edition} as published {publish.published_at:%Y-%m-%d %H:%M:%S} UTC, data as of "
+                f"{shown(publish.data_as_of)}, run {publish.run_id[:8]}"
+            )
+        here.console.table(
+            ("day", "mart", *(("site",) if by_site else ()), "figure", "value"),
+            [
+                (f.usage_date.isoformat(), f.mart, *((f.site_id,) if by_site else ()), f.metric, f.value)
+                for f in found.figures
+            ],
+        )
+
+
+def _instant(text: str, option: str) -> datetime:
+    """An instant in UTC; a day stands for its end."""
+    try:
+        if len(text) == len("2026-11-20"):
+            return datetime.combine(date.fromisoformat(text), datetime.max.time())
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandError(
+            f"{option} {text!r} is not an instant", next_step="write it like 2026-11-20 or 2026-11-20T08:00"
+        ) from None
+    return instant.astimezone(UTC).replace(tzinfo=None) if instant.tzinfo else instant
 
 
 # --- commands: operations ------------------------------------------------------------------------

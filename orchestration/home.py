@@ -61,6 +61,11 @@ class Home:
         return {"capacity": self.capacity, "finance": self.finance}[name]
 
     @property
+    def history(self) -> Path:
+        """What was published when: history/<edition>/<publish>/; only ever added to, and kept by rebuild."""
+        return self.root / "history"
+
+    @property
     def reports(self) -> Path:
         """Weekly reports: reports/weekly/<ISO week>.html."""
         return self.root / "reports"

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import polars as pl
 
-from orchestration import faults
+from orchestration import faults, restatements
 from orchestration.audit import MART_KEYS, AuditCheck, AuditFailed, audit
 from orchestration.canonical import hash_tables
 from orchestration.contracts import SYSTEM_COLUMNS, TABLES, Column, Table, duckdb_type
@@ -657,6 +657,7 @@ def publish(home: Home, run_id: str) -> dict[str, Publication]:
             raise WarehouseAbsent(f"no warehouse yet at {home.warehouse}: `tidegauge run` makes it")
         home.published.mkdir(parents=True, exist_ok=True)
         _remove_asides(home)
+        restatements.settle(home)
         asides = {edition: home.published / f".edition-{edition.name}-{run_id}.duckdb" for edition in EDITIONS}
         faults.point("publish:before_copy")
         try:
@@ -672,9 +673,11 @@ def publish(home: Home, run_id: str) -> dict[str, Publication]:
                 os.replace(aside, home.edition(edition.name))
         except BaseException:
             _remove_asides(home)
+            restatements.settle(home)
             raise
         faults.point("publish:after_replace")
         _sync(home.published)
+        restatements.settle(home)
     return publications
 
 
@@ -694,6 +697,10 @@ def _write_edition(
         os.chmod(aside, 0o640)
         connection.execute(f"attach {literal(str(home.warehouse))} as warehouse (read_only)")
         row_counts = _copy_schemas(connection, edition)
+        published_at = _now()
+        row_counts[restatements.TABLE] = restatements.write(
+            connection, home, edition.name, (edition.name,), run_id, published_at
+        )
         forecast = _step_state(connection, "warehouse").get("forecast")
         connection.execute("detach warehouse")
         faults.point("publish:after_copy")
@@ -703,8 +710,8 @@ def _write_edition(
         if edition is CAPACITY:
             whole_week = latest_whole_week(connection)
         publication = _write_publication(
-            connection, home.edition(edition.name), run_id, forecast.stamp if forecast else "", row_counts, checks,
-            whole_week,
+            connection, home.edition(edition.name), run_id, published_at, forecast.stamp if forecast else "", row_counts,
+            checks, whole_week,
         )
         connection.execute("checkpoint edition")
     finally:
@@ -757,12 +764,12 @@ def _copy_schemas(connection: duckdb.DuckDBPyConnection, edition: Edition) -> di
 
 
 def _write_publication(
-    connection: duckdb.DuckDBPyConnection, path: Path, run_id: str, forecast_stamp: str,
+    connection: duckdb.DuckDBPyConnection, path: Path, run_id: str, published_at: datetime, forecast_stamp: str,
     row_counts: dict[str, int], checks: Sequence[AuditCheck], whole_week: str | None,
 ) -> Publication:
     data_as_of = connection.execute("select max(last_event_at) from quality.fct_freshness").fetchone()[0]
     publication = Publication(
-        path=path, run_id=run_id, published_at=_now(), data_as_of=data_as_of,
+        path=path, run_id=run_id, published_at=published_at, data_as_of=data_as_of,
         iso_week=whole_week, forecast_stamp=forecast_stamp, row_counts=row_counts,
         checks=tuple(checks),
     )
@@ -815,7 +822,7 @@ def canonical_hash(
 
     Rows are written as text and sorted; instants, dates and decimals are exact. A DOUBLE is written to
     ten significant digits, because the order of a parallel sum moves the last bits. Columns of
-    RUN_DEPENDENT_COLUMNS are left out. The table's columns and their types are hashed too.
+    RUN_DEPENDENT_COLUMNS and RUN_DEPENDENT_TABLES are left out. The table's columns and their types are hashed too.
     """
     if isinstance(source, duckdb.DuckDBPyConnection):
         return hash_tables(source, schemas)

@@ -135,11 +135,12 @@ def test_a_correction_shows_which_figures_moved(copied_home, tidegauge):
     )
     assert ran.exit_code == 0, ran.stdout
     tokens = {
-        item["measure"]: item["after"] - item["before"] for item in ran.json["moved"]
-        if item["table"] == "capacity.fct_token_usage_hourly"
+        item["metric"]: item["after"] - item["before"] for item in ran.json["moved"]
+        if item["mart"] == "capacity.fct_token_usage_hourly"
     }
     assert tokens == {"request_count": 1, "input_tokens": 1_000, "output_tokens": 10}
-    assert {item["usage_date"] for item in ran.json["moved"] if item["table"] == "capacity.fct_token_usage_hourly"} == {"2026-11-20"}
+    assert {item["usage_date"] for item in ran.json["moved"]} == {"2026-11-20"}
+    assert {item["reason"] for item in ran.json["moved"]} == {"a gateway was offline; late delivery: late.jsonl"}
 
 
 def test_ingest_says_which_delivery_no_longer_counts(home, tidegauge, tmp_path):
