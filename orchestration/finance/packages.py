@@ -23,8 +23,6 @@ import polars as pl
 
 MILLION = 10**6
 NANO = 10**9
-# Far above any sensible number of packs; below it a typing error in a quota would run for hours.
-LARGEST_ADD_ON_COUNT = 100_000
 _LARGEST_INT128 = 2**127 - 1
 
 USAGE_KEY = (
@@ -462,10 +460,10 @@ def _close(grant: _Grant, movements: _Movements, last_date: date) -> None:
 def _buy_add_ons(
     book: list[_Grant], beyond: pl.DataFrame, weights: pl.DataFrame, movements: _Movements
 ) -> tuple[list[_Grant], pl.DataFrame]:
-    """Packs bought one after the other for what goes beyond grants whose policy is add_on.
+    """Packs bought for what goes beyond grants whose policy is add_on, when no other grant takes a token.
 
-    They are bought when no other grant takes a token, serve what would otherwise be beyond that grant,
-    and end with it.
+    A purchase is as many packs as the record needs beyond what is left of the one before, and ends with
+    the grant that it was made for. One pack at a time would make millions of grants of a customer's busy hour.
     """
     bought: list[_Grant] = []
     takings: list[tuple] = []
@@ -483,13 +481,12 @@ def _buy_add_ons(
     counts: dict[int, int] = defaultdict(int)
     for number, row, usage_date, left, weight in asked.iter_rows():
         parent = parents[number]
-        if parent.add_on["granted_units"] < weight:
-            continue
         while left:
             pack = open_packs.get(number)
             if pack is None:
                 counts[number] += 1
-                pack = _add_on(parent, counts[number], len(book) + len(bought), usage_date, movements)
+                pack_count = -(-left * weight // parent.add_on["granted_units"])
+                pack = _add_on(parent, counts[number], pack_count, len(book) + len(bought), usage_date, movements)
                 open_packs[number] = pack
                 bought.append(pack)
             fitting = min(left, pack.remaining_units // weight)
@@ -503,17 +500,18 @@ def _buy_add_ons(
     return bought, pl.DataFrame(takings, schema=_no_takings().schema, orient="row")
 
 
-def _add_on(parent: _Grant, count: int, number: int, on_date: date, movements: _Movements) -> _Grant:
-    if count > LARGEST_ADD_ON_COUNT:
-        raise ValueError(
-            f"subscription {parent.subscription_id} would buy more than {LARGEST_ADD_ON_COUNT:,} add-ons of "
-            f"package {parent.add_on['package_id']}: its quota_tokens are too few"
-        )
+def _add_on(
+    parent: _Grant, purchase: int, pack_count: int, number: int, on_date: date, movements: _Movements
+) -> _Grant:
+    terms = {
+        **parent.add_on, "granted_units": pack_count * parent.add_on["granted_units"],
+        "price_nano": pack_count * parent.add_on["price_nano"],
+    }
     pack = _Grant(
-        number=number, subscription_id=f"{parent.subscription_id}/add-on-{count}", tenant_id=parent.tenant_id,
+        number=number, subscription_id=f"{parent.subscription_id}/add-on-{purchase}", tenant_id=parent.tenant_id,
         granted_date=on_date, starts_date=on_date, expires_date=parent.ends_date, voided_date=None, refund_nano=0,
         carries_over=False, renews_subscription_id=None, over_quota_policy="list_price", add_on=None,
-        parent_subscription_id=parent.subscription_id, **parent.add_on,
+        parent_subscription_id=parent.subscription_id, **terms,
     )
     pack.receive(pack.granted_units, pack.price_nano)
     movements.add(pack, "granted", on_date, pack.granted_units, transfer_nano=pack.price_nano)

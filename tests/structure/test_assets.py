@@ -43,13 +43,19 @@ EXPECTED = {
         "int_pool_telemetry__hourly int_raw__daily int_raw__reference int_serving_demand__hourly "
         "int_serving_demand__mix int_serving_demand__rates int_supply_demand__hourly "
         "int_telemetry__hourly int_token_usage__hourly int_token_usage__near_duplicates "
-        "int_price__effective int_usage__metered"),
+        "int_price__effective int_package__burn int_package__entries int_package__grants "
+        "int_package__holdings int_package__revenue_daily int_package__usage int_package__weights "
+        "int_usage__metered"),
     ),
     "capacity marts": (
         {"dbt", "duckdb"}, "capacity",
         ("dim_accelerator dim_date dim_link dim_model dim_site dim_tenant fct_accelerator_hours_daily "
-        "fct_jobs fct_link_utilization_hourly fct_supply_demand_daily fct_supply_demand_weekly "
+        "fct_jobs fct_link_utilization_hourly fct_package_demand fct_supply_demand_daily fct_supply_demand_weekly "
         "fct_token_usage_hourly"),
+    ),
+    "finance marts": (
+        {"dbt", "duckdb"}, "finance",
+        "fct_package_burndown_daily",
     ),
     "quality marts": (
         {"dbt", "duckdb"}, "quality",
@@ -64,7 +70,7 @@ EXPECTED = {
     "publish": ({"duckdb"}, "published", "capacity finance"),
     "reports": ({"plotly", "html"}, "reports", "weekly_capacity"),
 }
-GROUPS = {"ledger": "raw", "capacity marts": "marts", "quality marts": "marts"}
+GROUPS = {"ledger": "raw", "capacity marts": "marts", "finance marts": "marts", "quality marts": "marts"}
 
 
 def expected_assets() -> dict[str, tuple[str, set[str]]]:

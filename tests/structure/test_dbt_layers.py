@@ -14,7 +14,9 @@ from orchestration import dbt_runs
 from orchestration.home import DBT_PROJECT, Home
 
 LAYERS = ("staging", "intermediate", "marts")
-SCHEMAS = {"staging": "staging", "intermediate": "intermediate", "capacity": "capacity", "quality": "quality"}
+SCHEMAS = {
+    "staging": "staging", "intermediate": "intermediate", "capacity": "capacity", "finance": "finance", "quality": "quality",
+}
 # Counts raw by itself, so that what staging and after lose shows.
 READS_RAW = {"int_raw__daily", "int_raw__reference"}
 

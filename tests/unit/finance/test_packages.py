@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import date, datetime
 from decimal import Decimal
 
-import pytest
-
 from tests.unit.finance.package_cases import burnt, grant, takings, totals, used
 
 TRIAL_A = grant("A", settlement="trial", priority=1, granted_tokens=1_000_000, expires_date=date(2026, 9, 1))
@@ -116,29 +114,29 @@ def test_the_last_grant_in_burn_order_decides_what_follows() -> None:
     assert list(takings(ledger, "blocked").values()) == [5]
 
 
-def test_add_ons_are_bought_one_after_the_other_and_end_with_their_parent() -> None:
-    """26 tokens beyond, packs of 10 for 3.00: three are bought, two used up, 4 of the third expire."""
+def test_add_ons_are_bought_as_they_are_needed_and_end_with_their_parent() -> None:
+    """Packs of 10 for 3.00. 16 beyond: two packs, 4 left; 10 more: those 4 and one pack, of which 4 expire."""
     parent = grant(
         "p", granted_tokens=4, over_quota_policy="add_on", add_on_package_id="more", add_on_settlement="package",
         add_on_tokens=10, add_on_price_cny=Decimal("3.00"), expires_date=date(2026, 9, 1),
     )
     records = [used("2026-08-30T02:00", 20), used("2026-08-30T03:00", 10), used("2026-09-01T02:00", 50)]
     ledger = burnt(records, [parent], {("pack", "m"): "1", ("more", "m"): "1"})
-    consumed = [totals(ledger, f"p/add-on-{count}")["consumed"] for count in (1, 2, 3)]
-    third = totals(ledger, "p/add-on-3")
-    assert consumed == [10, 10, 6]
-    assert (third["expired"], third["used"], third["breakage"]) == (4, Decimal("1.80"), Decimal("1.20"))
-    assert totals(ledger, "p/add-on-4")["granted"] == 0
+    first, second = totals(ledger, "p/add-on-1"), totals(ledger, "p/add-on-2")
+    assert (first["granted"], first["consumed"], first["used"]) == (20, 20, Decimal("6.00"))
+    assert (second["granted"], second["consumed"], second["expired"]) == (10, 6, 4)
+    assert (second["used"], second["breakage"]) == (Decimal("1.80"), Decimal("1.20"))
+    assert totals(ledger, "p/add-on-3")["granted"] == 0
 
 
-def test_add_ons_too_small_to_be_meant_are_refused() -> None:
-    """A quota typed in millions would buy packs for hours before anybody looks."""
+def test_a_busy_hour_buys_all_its_add_ons_in_one_purchase() -> None:
+    """A grant a pack would make a billion grants of one record."""
     parent = grant(
         "p", granted_tokens=1, over_quota_policy="add_on", add_on_package_id="pack", add_on_settlement="package",
         add_on_tokens=1, add_on_price_cny=Decimal("3.00"),
     )
-    with pytest.raises(ValueError, match="subscription p would buy more than"):
-        burnt([used("2026-08-30T02:00", 1_000_000)], [parent])
+    found = totals(burnt([used("2026-08-30T02:00", 1_000_000_001)], [parent]), "p/add-on-1")
+    assert (found["granted"], found["used"]) == (1_000_000_000, Decimal("3000000000.00"))
 
 
 def test_a_voided_grant_gives_back_what_is_left_and_the_refund_is_no_revenue() -> None:
