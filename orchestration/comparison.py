@@ -17,11 +17,11 @@ from orchestration.sql import identifier, literal
 DAY = "usage_date"
 # A mart's site is where the work was served, if it says so.
 SITE_COLUMNS = ("serving_site_id", "site_id")
-# What figures are kept by below the day; ids of single jobs or hours would make the history as large
-# as the marts.
+# What figures are kept by below the day; hours, jobs or single grants would make the history as large as
+# the marts.
 KEY_COLUMNS = (
-    *SITE_COLUMNS, "tenant_id", "model_id", "product", "accelerator_id", "link_id", "direction",
-    "subscription_id", "settlement", "token_type",
+    *SITE_COLUMNS, "tenant_id", "model_id", "product", "accelerator_id", "link_id", "direction", "segment",
+    "package_id", "settlement", "token_type",
 )
 # Measures that add up; of any other number (a ratio, a price per million) the highest counts.
 ADDITIVE = ("_tokens", "_count", "_hours", "_cny", "_kwh", "_seconds")
@@ -60,11 +60,12 @@ class Measure:
 
 @dataclass(frozen=True)
 class DailyMart:
-    """A mart with a business day: the columns its figures are kept by, and its measures."""
+    """A mart with a business day: the columns its figures are kept by, its measures, and all it has."""
 
     name: str
     keys: tuple[str, ...]
     measures: tuple[Measure, ...]
+    mart_columns: tuple[str, ...]
 
     @property
     def site(self) -> str | None:
@@ -96,17 +97,29 @@ def _mart(name: str, columns: dict[str, str]) -> DailyMart | None:
     )
     if columns.get(DAY) != "DATE" or not measures:
         return None
-    return DailyMart(name, tuple(column for column in KEY_COLUMNS if column in columns), measures)
+    return DailyMart(name, tuple(column for column in KEY_COLUMNS if column in columns), measures, tuple(columns))
 
 
-def figures(mart: DailyMart) -> str:
-    """SQL of a mart's daily figures, one row per day and key."""
+def fingerprints(mart: DailyMart) -> str:
+    """SQL of a day's row count and a hash of its rows, whatever their order.
+
+    DuckDB may hash otherwise in another version: that costs a closer look at every day, no more.
+    """
+    columns = ", ".join(map(identifier, mart.mart_columns))
+    return (
+        f"select {DAY}, count(*) as row_count, sum(hash({columns})::hugeint) % 9223372036854775807 as fingerprint "
+        f"from {mart.name} where {DAY} is not null group by {DAY}"
+    )
+
+
+def figures(mart: DailyMart, days: str) -> str:
+    """SQL of a mart's figures of some days (a list in SQL), one row per day and key."""
     keys = ", ".join(map(identifier, (DAY, *mart.keys)))
     measures = ", ".join(
         f"cast({measure.aggregate}({identifier(measure.name)}) as {measure.sql_type}) as {identifier(measure.name)}"
         for measure in mart.measures
     )
-    return f"select {keys}, {measures} from {mart.name} group by {keys}"
+    return f"select {keys}, {measures} from {mart.name} where {DAY} in ({days}) group by {keys}"
 
 
 def pair(mart: DailyMart, after: str, before: str, before_columns: Sequence[str]) -> str:

@@ -35,6 +35,7 @@ from orchestration.comparison import (
     Measure,
     daily_marts,
     figures,
+    fingerprints,
     moved,
     pair,
     shared_measures,
@@ -88,7 +89,7 @@ class NothingPublished(ValueError):
 class Entry:
     """What one publish left: which days of which mart it holds, and what it had seen.
 
-    ``days`` gives a fingerprint of each day's figures; equal ones need no closer look.
+    ``days`` gives a fingerprint of each day's rows; equal ones need no closer look.
     """
 
     sequence: int
@@ -304,14 +305,20 @@ def _keep_figures(
     connection: duckdb.DuckDBPyConnection, chain: Sequence[Entry], mart: DailyMart, folder: Path, is_whole: bool
 ) -> dict[date, str]:
     """Compares a mart's figures with those kept, keeps the days that changed, and returns them."""
-    connection.execute(f"create temp table new_figures as {figures(mart)}")
-    days = _fingerprints(connection, mart)
+    days = {
+        day: f"{row_count}-{fingerprint:016x}"
+        for day, row_count, fingerprint in connection.execute(fingerprints(mart)).fetchall()
+    }
     owners = _owners(chain, mart.name)
     columns_changed = any(entry.columns[mart.name] != mart.columns for entry in owners.values())
     differ = {
         day for day in days.keys() | owners.keys()
         if columns_changed or day not in owners or days.get(day, "") != owners[day].days[mart.name][day]
     }
+    kept = set(days) if is_whole else differ
+    if not kept | differ:
+        return {}
+    connection.execute(f"create temp table new_figures as {figures(mart, _listed(kept | differ))}")
     before = _figures_as_kept(chain, mart.name, differ)
     if before is not None:
         relation, known = before
@@ -321,7 +328,6 @@ def _keep_figures(
         if measures:
             connection.execute(f"insert into moved_figures {moved(mart, 'pairs', measures)}")
         connection.execute("drop table pairs")
-    kept = set(days) if is_whole else differ
     if kept & days.keys():
         order = ", ".join(map(identifier, (DAY, *mart.keys)))
         connection.execute(
@@ -330,15 +336,6 @@ def _keep_figures(
         )
     connection.execute("drop table new_figures")
     return {day: days.get(day, "") for day in sorted(kept)}
-
-
-def _fingerprints(connection: duckdb.DuckDBPyConnection, mart: DailyMart) -> dict[date, str]:
-    """A fingerprint of each day's new figures. It may change with DuckDB's version: a closer look, no more."""
-    columns = ", ".join(map(identifier, mart.columns))
-    rows = connection.execute(
-        f"select {DAY}, count(*), bit_xor(hash({columns})) from new_figures where {DAY} is not null group by {DAY}"
-    ).fetchall()
-    return {day: f"{row_count}-{fingerprint:016x}" for day, row_count, fingerprint in rows}
 
 
 def _listed(days: Iterable[date]) -> str:
