@@ -462,8 +462,8 @@ def _buy_add_ons(
 ) -> tuple[list[_Grant], pl.DataFrame]:
     """Packs bought for what goes beyond grants whose policy is add_on, when no other grant takes a token.
 
-    A purchase is as many packs as the record needs beyond what is left of the one before, and ends with
-    the grant that it was made for. One pack at a time would make millions of grants of a customer's busy hour.
+    A day's purchase is as many packs as the day needs beyond what is left of the one before, and ends with
+    the grant that it was made for. One pack at a time would make millions of grants of a customer's busy day.
     """
     bought: list[_Grant] = []
     takings: list[tuple] = []
@@ -475,17 +475,22 @@ def _buy_add_ons(
     asked = (
         beyond.join(packages, on="governor")
         .join(weights, on=["package_id", "cell"])
-        .sort("row").select("governor", "row", "usage_date", "left", "weight")
+        .sort("row")
+        .with_columns(needed=pl.col("left") * pl.col("weight"))
+        .with_columns(needed=pl.col("needed").cum_sum(reverse=True).over("governor", "usage_date"))
+        .select("governor", "row", "usage_date", "left", "weight", "needed")
     )
     open_packs: dict[int, _Grant] = {}
     counts: dict[int, int] = defaultdict(int)
-    for number, row, usage_date, left, weight in asked.iter_rows():
+    for number, row, usage_date, left, weight, needed in asked.iter_rows():
         parent = parents[number]
+        taken_before = 0
         while left:
             pack = open_packs.get(number)
             if pack is None:
                 counts[number] += 1
-                pack_count = -(-left * weight // parent.add_on["granted_units"])
+                # Rounded up, so that the rest of the day fits.
+                pack_count = -(-(needed - taken_before) // parent.add_on["granted_units"])
                 pack = _add_on(parent, counts[number], pack_count, len(book) + len(bought), usage_date, movements)
                 open_packs[number] = pack
                 bought.append(pack)
@@ -494,6 +499,7 @@ def _buy_add_ons(
                 takings.append((row, pack.number, 0, fitting, fitting * weight))
                 pack.consume(fitting * weight)
                 left -= fitting
+                taken_before += fitting * weight
             if left or not pack.remaining_units:
                 _exhaust(pack, usage_date, movements)
                 del open_packs[number]

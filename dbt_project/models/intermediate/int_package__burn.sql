@@ -4,6 +4,7 @@ entries as (select * from {{ ref('int_package__entries') }})
 select
     usage_hour,
     usage_date,
+    {{ business_hour('usage_hour') }} as hour_of_day,
     serving_site_id,
     tenant_id,
     model_id,

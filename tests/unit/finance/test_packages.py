@@ -114,13 +114,15 @@ def test_the_last_grant_in_burn_order_decides_what_follows() -> None:
     assert list(takings(ledger, "blocked").values()) == [5]
 
 
-def test_add_ons_are_bought_as_they_are_needed_and_end_with_their_parent() -> None:
-    """Packs of 10 for 3.00. 16 beyond: two packs, 4 left; 10 more: those 4 and one pack, of which 4 expire."""
+def test_a_day_buys_the_add_ons_that_it_needs_and_they_end_with_their_parent() -> None:
+    """Packs of 10 for 3.00. 16 beyond on one day: two packs, 4 left; 10 the next: those 4 and one, 4 expire."""
     parent = grant(
         "p", granted_tokens=4, over_quota_policy="add_on", add_on_package_id="more", add_on_settlement="package",
         add_on_tokens=10, add_on_price_cny=Decimal("3.00"), expires_date=date(2026, 9, 1),
     )
-    records = [used("2026-08-30T02:00", 20), used("2026-08-30T03:00", 10), used("2026-09-01T02:00", 50)]
+    records = [
+        used("2026-08-30T02:00", 15), used("2026-08-30T03:00", 5), used("2026-08-31T03:00", 10), used("2026-09-01T02:00", 50),
+    ]
     ledger = burnt(records, [parent], {("pack", "m"): "1", ("more", "m"): "1"})
     first, second = totals(ledger, "p/add-on-1"), totals(ledger, "p/add-on-2")
     assert (first["granted"], first["consumed"], first["used"]) == (20, 20, Decimal("6.00"))
@@ -129,7 +131,7 @@ def test_add_ons_are_bought_as_they_are_needed_and_end_with_their_parent() -> No
     assert totals(ledger, "p/add-on-3")["granted"] == 0
 
 
-def test_a_busy_hour_buys_all_its_add_ons_in_one_purchase() -> None:
+def test_a_busy_day_buys_all_its_add_ons_in_one_purchase() -> None:
     """A grant a pack would make a billion grants of one record."""
     parent = grant(
         "p", granted_tokens=1, over_quota_policy="add_on", add_on_package_id="pack", add_on_settlement="package",
