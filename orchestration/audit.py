@@ -43,6 +43,7 @@ FINANCE_KEYS: dict[str, tuple[str, ...]] = {
     "finance.fct_package_burndown_daily": ("usage_date", "subscription_id"),
     "finance.fct_trial_conversion": ("cohort_week", "segment"),
     "finance.fct_money_reconciliation": ("metric",),
+    "finance.focus_cost_and_usage": ("x_ChargeId",),
 }
 QUALITY_TABLES = (
     "quality.fct_deliveries", "quality.fct_reconciliation", "quality.fct_freshness", "quality.fct_restatements",

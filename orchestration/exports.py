@@ -40,7 +40,7 @@ ADJUSTMENTS = f"""
     select
         'unattributed' as "BillingAccountId", 'unattributed' as "BillingAccountName",
         list_cost * sign as "ListCost", billed_cost * sign as "ContractedCost", billed_cost * sign as "BilledCost",
-        effective_cost * sign as "EffectiveCost",
+        effective_cost * sign as "EffectiveCost", effective_cost * sign as "PricingCurrencyEffectiveCost",
         'Adjustment' as "ChargeCategory", case when sign > 0 then 'Correction' end as "ChargeClass",
         case when sign > 0 then 'Restated: ' else 'Restated later: ' end || reason as "ChargeDescription",
         'One-Time' as "ChargeFrequency",
@@ -74,8 +74,8 @@ ADJUSTMENTS = f"""
     left join capacity.dim_site using (site_id)
     cross join (
         select
-            "BillingCurrency", "InvoiceIssuerName", "ProviderName", "PublisherName", "ServiceCategory", "ServiceName",
-            "ServiceSubcategory"
+            "BillingCurrency", "PricingCurrency", "InvoiceIssuerName", "ProviderName", "PublisherName", "ServiceCategory",
+            "ServiceName", "ServiceSubcategory"
         from {FOCUS_TABLE} limit 1
     ) as constants
 """
@@ -232,4 +232,7 @@ def _value(column: str, data_type: str, format: str) -> str:
 def _focus_value(column: str, data_type: str, format: str) -> str:
     if data_type == "TIMESTAMP":
         return f"strftime({column}, '%Y-%m-%dT%H:%M:%SZ')" if format == "csv" else f"cast({column} as TIMESTAMPTZ)"
+    if format == "csv" and data_type == "DECIMAL(38,0)":
+        # FOCUS knows no integers; a reader that guesses types from the text must see a decimal.
+        return f"cast({column} as DECIMAL(38, 1))"
     return _value(column, data_type, format)

@@ -60,7 +60,7 @@ def test_only_staging_reads_raw_and_seeds(models):
 
 def test_names_say_layer_and_source(models):
     """Prevents a table whose place in the flow can't be told from its name."""
-    patterns = {"staging": r"stg_[a-z_]+__[a-z_]+", "intermediate": r"int_[a-z_]+", "marts": r"(dim|fct)_[a-z_]+"}
+    patterns = {"staging": r"stg_[a-z_]+__[a-z_]+", "intermediate": r"int_[a-z_]+", "marts": r"(dim|fct|focus)_[a-z_]+"}
     assert [node["name"] for node in models if not re.fullmatch(patterns[node["fqn"][1]], node["name"])] == []
 
 
