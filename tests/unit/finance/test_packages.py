@@ -193,6 +193,21 @@ def test_carry_over_needs_a_renewal_that_lives() -> None:
         assert totals(burnt([used("2026-08-30T02:00", 40)], [first, *renewals]), "one")["carried_out"] == 0
 
 
+def test_of_two_renewals_the_first_in_burn_order_takes_what_is_carried_over() -> None:
+    """Carried to both, the tokens would be given twice."""
+    first = grant("one", granted_tokens=100, carry_over="yes", expires_date=date(2026, 9, 1))
+    renewals = [grant(name, renews_subscription_id="one") for name in ("three", "two")]
+    ledger = burnt([used("2026-08-30T02:00", 40)], [*renewals, first])
+    assert (totals(ledger, "three")["carried_in"], totals(ledger, "two")["carried_in"]) == (60, 0)
+
+
+def test_a_grant_too_small_for_one_token_is_exhausted_by_the_first() -> None:
+    """Left open it would hold up the price of a package that nobody can use."""
+    tiny = grant("g", granted_tokens=1, price_cny=Decimal("2.00"))
+    found = totals(burnt([used("2026-08-30T02:00", 5)], [tiny], {("pack", "m"): "2.5"}), "g")
+    assert (found["consumed"], found["expired"], found["breakage"]) == (0, 1, Decimal("2.00"))
+
+
 def test_money_is_exact_where_quota_does_not_divide_it() -> None:
     """1.00 CNY over 3 tokens: 0.333333333, 0.333333334, 0.333333333, and nothing left."""
     third = grant("g", granted_tokens=3, price_cny=Decimal("1.00"))
