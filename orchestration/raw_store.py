@@ -32,7 +32,7 @@ from orchestration.home import Home
 from orchestration.landing import LandingFile, land, scan
 from orchestration.sources.base import Format, FormatError, RowFormat
 from orchestration.sources.registry import UnknownFormat
-from orchestration.spool import KEPT_OF_LONG_LINE, Spool, spool
+from orchestration.spool import KEPT_OF_LONG_LINE, Spool, raw_lines, spool
 from orchestration.sql import literal
 
 __all__ = ["Receipt", "ingest", "land", "pending", "receipts", "scan"]
@@ -296,11 +296,17 @@ def _load(home: Home, file: LandingFile, scratch: Path, replay: bool) -> Receipt
         format = landing.format_of(file.path, file.name, file.feed, file.manifest.get("format"), file.manifest.get("table"))
         options = landing.options_of(file, format)
         _check_manifest(file)
-        spooled = _spool(file, format, scratch)
-        if _known(home, file, options.source_id, spooled.delivery_id, replay):
-            return file
-        _check_lines(file, spooled)
-        return _parse_and_commit(home, file, format, options, spooled, scratch, base)
+        with duckdb.connect() as con:
+            # One thread: two that read one file cost twice the CPU for little time. Other files take the other cores.
+            con.execute(f"set threads = 1; set memory_limit = '{MEMORY_LIMIT}'; set TimeZone = 'UTC'; set enable_progress_bar = false")
+            con.execute(f"set temp_directory = {literal(str(scratch / 'spill'))}")
+            whole = strict_parse.parse_whole(con, format, options, file.path, scratch, now, vouched=_is_vouched(file))
+            spooled = whole[0] if whole else _spool(file, format, scratch)
+            if _known(home, file, options.source_id, spooled.delivery_id, replay):
+                return file
+            _check_lines(file, spooled)
+            parsed = whole[1] if whole else strict_parse.parse(con, format, options, spooled, file.path, now)
+            return _write_and_commit(home, file, format, options, spooled, parsed, con, scratch, base)
     except UnknownFormat as error:
         fault = FormatError("unknown_format", str(error))
     except FormatError as error:
@@ -340,7 +346,7 @@ def _spool(file: LandingFile, format: Format, scratch: Path) -> Spool:
         if isinstance(format, RowFormat) or format.container not in ("any", "parquet"):
             raise FormatError("not_text", f"the file is Parquet, and {format.name} is text")
         return Spool(path=file.path, delivery_id=_digest_of_stored(file.path), byte_count=file.path.stat().st_size)
-    spooled = spool(file.path, scratch / "text", vouched="sha256" in file.manifest and _is_vouched(file))
+    spooled = spool(file.path, scratch / "text", vouched=_is_vouched(file))
     if spooled.byte_count == 0 and file.manifest.get("lines") != 0:
         raise FormatError("empty_file", "holds no bytes; if an empty period is meant, say lines: 0 in its manifest")
     return spooled
@@ -348,7 +354,7 @@ def _spool(file: LandingFile, format: Format, scratch: Path) -> Spool:
 
 def _is_vouched(file: LandingFile) -> bool:
     """Whether the producer's manifest proves the file whole; ours, written as a path is copied in, does not."""
-    return "lines" in file.manifest
+    return "sha256" in file.manifest and "lines" in file.manifest
 
 
 def _known(home: Home, file: LandingFile, source_id: str, delivery_id: str, replay: bool) -> bool:
@@ -371,18 +377,13 @@ def _known(home: Home, file: LandingFile, source_id: str, delivery_id: str, repl
     return True
 
 
-def _parse_and_commit(home, file, format, options, spooled, scratch, base) -> Receipt:
-    with duckdb.connect() as con:
-        # One thread: two that read one file cost twice the CPU for little time. Other files take the other cores.
-        con.execute(f"set threads = 1; set memory_limit = '{MEMORY_LIMIT}'; set TimeZone = 'UTC'")
-        con.execute(f"set temp_directory = {literal(str(scratch / 'spill'))}")
-        parsed = strict_parse.parse(con, format, options, spooled, file.path, base["ingested_at"])
-        if parsed.received_count == 0 and file.manifest.get("lines") is None and format.table.feed != "reference":
-            raise FormatError("empty_file", "holds no records; if an empty period is meant, deliver a manifest with its lines")
-        faults.point("ingest:before_write")
-        files = _write_parquet(home, con, format.table, parsed.choices, options.source_id, spooled.delivery_id, scratch)
+def _write_and_commit(home, file, format, options, spooled, parsed, con, scratch, base) -> Receipt:
+    if parsed.received_count == 0 and file.manifest.get("lines") is None and format.table.feed != "reference":
+        raise FormatError("empty_file", "holds no records; if an empty period is meant, deliver a manifest with its lines")
+    faults.point("ingest:before_write")
+    files = _write_parquet(home, con, format.table, parsed.choices, options.source_id, spooled.delivery_id, scratch)
     if parsed.faults:
-        _write_quarantine(home, file.feed, format.table.name, spooled, parsed.faults)
+        _write_quarantine(home, file, format.table.name, spooled, parsed.faults)
     quarantined = Counter()
     for _line, count, reason, _message in parsed.faults:
         quarantined[reason] += count
@@ -423,16 +424,16 @@ def _write_parquet(home: Home, con, table, choices: dict[str, str], source_id: s
     return written
 
 
-def _write_quarantine(home: Home, feed: str, table_name: str, spooled: Spool, rejected: list) -> None:
+def _write_quarantine(home: Home, file: LandingFile, table_name: str, spooled: Spool, rejected: list) -> None:
     numbers = {number for number, *_ in rejected} - spooled.aside.keys()
     is_text = spooled.line_count > 0
-    raw = spooled.raw_lines(numbers) if is_text else {}
+    raw = raw_lines(file.path, numbers, vouched=_is_vouched(file)) if is_text else {}
     raw.update({number: line.raw for number, line in spooled.aside.items()})
     columns = list(zip(*(
-        (spooled.delivery_id, table_name, feed, number, count, reason, message, raw.get(number, b""))
+        (spooled.delivery_id, table_name, file.feed, number, count, reason, message, raw.get(number, b""))
         for number, count, reason, message in rejected
     ), strict=True))
-    _commit_parquet(home.quarantine / feed / f"{spooled.delivery_id}.parquet", columns)
+    _commit_parquet(home.quarantine / file.feed / f"{spooled.delivery_id}.parquet", columns)
 
 
 def _quarantine_whole(home: Home, file: LandingFile, format, source_id, delivery_id, fault: FormatError, base) -> Receipt:

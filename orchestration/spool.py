@@ -1,17 +1,25 @@
 """From delivered bytes to text that every parser can trust.
 
-A delivery is decompressed once, hashed, and written to scratch as clean UTF-8 lines: no BOM, no CR, no
-NUL, no line beyond LONGEST_LINE. A line that is none of that is kept aside with its bytes and reason, and
-a placeholder stands in its place, so that line numbers hold. Bounded memory whatever the file's size.
+A delivery is decompressed, hashed, and given as clean UTF-8 lines: no BOM, no CR, no NUL, no line beyond
+LONGEST_LINE. A line that is none of that is kept aside with its bytes and reason, and a placeholder stands
+in its place, so that line numbers hold. Bounded memory whatever the file's size.
+
+The lines go to a scratch file that may be read often (``spool``), or through a pipe to one reader (``piped``).
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
+from tempfile import mkdtemp
+from typing import BinaryIO
 
 import zstandard
 from isal import igzip
@@ -20,6 +28,7 @@ from orchestration.landing import GZIP_MAGIC, PARQUET_MAGIC, ZSTD_MAGIC
 from orchestration.sources.base import FormatError
 
 BLOCK_BYTES = 4 * 2**20
+PART_BYTES = 64 * 2**20
 LONGEST_LINE = 16 * 2**20
 # What is kept of a line that is too long to load.
 KEPT_OF_LONG_LINE = 4096
@@ -40,7 +49,7 @@ class SetAside:
 
 @dataclass
 class Spool:
-    """A delivery as clean text in scratch, with its hash and what was set aside."""
+    """A delivery as clean text, with its hash and what was set aside."""
 
     path: Path
     delivery_id: str = ""
@@ -48,6 +57,7 @@ class Spool:
     line_count: int = 0
     has_quote: bool = False
     is_compressed: bool = False
+    is_clean: bool = True
     aside: dict[int, SetAside] = field(default_factory=dict)
 
     def lines(self) -> Iterator[tuple[int, str]]:
@@ -56,18 +66,6 @@ class Spool:
             for number, line in enumerate(stream, 1):
                 if number not in self.aside and not line.isspace():
                     yield number, line.rstrip("\n")
-
-    def raw_lines(self, numbers: set[int]) -> dict[int, bytes]:
-        """The bytes of those lines."""
-        found = {}
-        last = max(numbers, default=0)
-        with self.path.open("rb") as stream:
-            for number, line in enumerate(stream, 1):
-                if number in numbers:
-                    found[number] = line.rstrip(b"\n")
-                if number >= last:
-                    break
-        return found
 
 
 def blocks(path: Path) -> Iterator[bytes]:
@@ -126,26 +124,133 @@ def spool(source: Path, scratch: Path, *, vouched: bool = False) -> Spool:
     FormatError when the file is not whole, is UTF-16, or is binary.
     """
     result = Spool(path=scratch)
+    with scratch.open("wb", buffering=0) as out:
+        for _ in _clean(source, out.write, result, vouched):
+            pass
+    return result
+
+
+@contextmanager
+def piped(source: Path, scratch: Path, *, vouched: bool = False) -> Iterator[tuple[Spool, Iterator[Path]]]:
+    """A delivery's clean text through named pipes in scratch: its Spool, and a pipe for each part of the text.
+
+    Every part is whole lines, of about PART_BYTES (DuckDB keeps all that it reads from a pipe), and is to be
+    read once before the next is asked for. Nothing touches the disk, and decompression runs beside the
+    reader. The Spool is complete when the block is left: its ``is_clean`` then says that the parts were all
+    of the text, and no line was set aside; if not, ``spool`` tells what is wrong.
+    """
+    folder = Path(mkdtemp(dir=scratch))
+    result = Spool(path=folder, is_clean=False)
+    waiting: SimpleQueue[Path | None] = SimpleQueue()
+
+    def write() -> None:
+        out = _PartedPipe(folder, waiting)
+        try:
+            for _ in _clean(source, out.write, result, vouched):
+                if result.aside:
+                    return
+            result.is_clean = not result.aside
+        except (FormatError, BrokenPipeError):
+            return
+        finally:
+            out.close()
+            waiting.put(None)
+
+    with ThreadPoolExecutor(1) as pool:
+        writer = pool.submit(write)
+        try:
+            yield result, iter(waiting.get, None)
+        finally:
+            while not writer.done():
+                # A reader that gave up, or never opened its pipe, must not leave the writer waiting.
+                for pipe in folder.iterdir():
+                    os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))
+                wait([writer], timeout=0.01)
+    writer.result()
+
+
+class _PartedPipe:
+    """Writes to a pipe, and to a new one whenever a part is full: only a pipe that stays closed ends for its reader."""
+
+    def __init__(self, folder: Path, waiting: SimpleQueue):
+        self.folder = folder
+        self.waiting = waiting
+        self.out: BinaryIO | None = None
+        self.part_bytes = 0
+        self.part_count = 0
+
+    def write(self, lines: bytes) -> None:
+        if self.part_bytes >= PART_BYTES:
+            self.close()
+        if self.out is None:
+            self.part_count += 1
+            pipe = self.folder / f"part-{self.part_count}"
+            os.mkfifo(pipe)
+            self.waiting.put(pipe)
+            # Waits until the reader opens it too.
+            self.out = pipe.open("wb", buffering=0)
+        rest = memoryview(lines)
+        while rest:
+            rest = rest[self.out.write(rest):]
+        self.part_bytes += len(lines)
+
+    def close(self) -> None:
+        if self.out is not None:
+            self.out.close()
+        self.out, self.part_bytes = None, 0
+
+
+def first_lines(source: Path) -> list[bytes]:
+    """The whole lines that a delivery begins with."""
+    for block in blocks(source):
+        return _without_bom(block).split(b"\n")[:-1]
+    return []
+
+
+def raw_lines(source: Path, numbers: set[int], *, vouched: bool = False) -> dict[int, bytes]:
+    """The bytes of those lines of a delivery's clean text."""
+    found: dict[int, bytes] = {}
+    wanted = sorted(numbers, reverse=True)
+    result = Spool(path=source)
+    before = 0
+
+    def pick(part: bytes) -> None:
+        nonlocal before
+        count = part.count(b"\n")
+        if wanted and wanted[-1] <= before + count:
+            lines = part.split(b"\n")
+            while wanted and wanted[-1] <= before + count:
+                number = wanted.pop()
+                found[number] = lines[number - before - 1]
+        before += count
+
+    for _ in _clean(source, pick, result, vouched):
+        if not wanted:
+            break
+    return found
+
+
+def _clean(source: Path, write: Callable[[bytes], object], result: Spool, vouched: bool) -> Iterator[None]:
+    """Writes a delivery's clean text, a block at a time, and completes ``result`` with the last."""
     with source.open("rb") as stream:
         magic = stream.read(4)
     result.is_compressed = magic.startswith((GZIP_MAGIC, ZSTD_MAGIC))
     digest = hashlib.sha256()
-    with scratch.open("wb", buffering=0) as out:
-        gate = _Gate(out, result)
-        for block in blocks(source):
-            digest.update(block)
-            result.byte_count += len(block)
-            gate.take(block)
-        gate.finish(keep_last=vouched or result.is_compressed)
+    gate = _Gate(write, result)
+    for block in blocks(source):
+        digest.update(block)
+        result.byte_count += len(block)
+        gate.take(block)
+        yield
+    gate.finish(keep_last=vouched or result.is_compressed)
     result.delivery_id = digest.hexdigest()
-    return result
 
 
 class _Gate:
     """Takes blocks of bytes, gives clean lines; remembers only the line it is in."""
 
-    def __init__(self, out, result: Spool):
-        self.out = out
+    def __init__(self, write: Callable[[bytes], object], result: Spool):
+        self.write = write
         self.result = result
         self.tail = b""
         self.first = True
@@ -188,7 +293,7 @@ class _Gate:
         if b"\r" in part:
             part = part.replace(b"\r\n", b"\n")
         if b"\0" not in part and b"\r" not in part and _is_utf8(part):
-            self.out.write(part)
+            self.write(part)
             self.result.line_count += part.count(b"\n")
             self.result.has_quote = self.result.has_quote or b'"' in part
             return
@@ -203,12 +308,12 @@ class _Gate:
         else:
             self.result.line_count += 1
             self.result.has_quote = self.result.has_quote or b'"' in line
-            self.out.write(line + b"\n")
+            self.write(line + b"\n")
 
     def _set_aside(self, reason: str, message: str, raw: bytes) -> None:
         self.result.line_count += 1
         self.result.aside[self.result.line_count] = SetAside(reason, message, raw)
-        self.out.write(PLACEHOLDER + b"\n")
+        self.write(PLACEHOLDER + b"\n")
 
 
 def _is_utf8(part: bytes) -> bool:

@@ -8,7 +8,7 @@ only where a column's text is found. No receipts and no files of the store here:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import islice
@@ -28,12 +28,14 @@ from orchestration.sources.base import (
     TabularFormat,
 )
 from orchestration.sources.reference_csv import records
-from orchestration.spool import LONGEST_LINE, Spool
+from orchestration.spool import LONGEST_LINE, Spool, first_lines, piped
 from orchestration.sql import count, identifier, literal
 
 EARLIEST_EVENT = datetime(2000, 1, 1)
 CLOCK_TOLERANCE = timedelta(minutes=5)
 BATCH_ROWS = 20_000
+# Longer lines are read with the spool: DuckDB's buffers grow with the longest.
+LONGEST_QUICK_LINE = 2**20
 # So many records tell which columns a file has and which of them are strings.
 FIRST_RECORDS = 100
 # A text column with no more distinct values than this in its first rows is stored by an ENUM.
@@ -66,6 +68,45 @@ def parse(con: duckdb.DuckDBPyConnection, format, options: Options, spool: Spool
     if isinstance(format, RowFormat):
         return _parse_rows(con, format, options, spool, now)
     return _parse_table(con, format, options, spool, source, now)
+
+
+def parse_whole(
+    con: duckdb.DuckDBPyConnection, format, options: Options, source: Path, scratch: Path, now: datetime, *, vouched: bool = False
+) -> tuple[Spool, Parsed] | None:
+    """Parses JSON lines as they are decompressed, without a spool; None when any line needs a closer look.
+
+    Strings are read as text, which is cheapest, unless some text could have been another kind of JSON
+    (7, true): then every value keeps its kind. Both ways and ``parse`` give the same rows and the same
+    faults for the same line; a test holds them together.
+    """
+    if isinstance(format, RowFormat) or format.container not in ("any", "ndjson") or format.event_id is None:
+        return None
+    try:
+        first = first_lines(source)[:FIRST_RECORDS]
+    except FormatError:
+        return None
+    if not first or not first[0].lstrip().startswith(b"{"):
+        return None
+    sample = _records(first)
+    warnings = _check_inputs(format, sorted(set(format.required).union(*sample)))
+    strings = _certain_strings(format, options, sample)
+    for as_text in (strings, ()) if strings else ((),):
+        try:
+            with piped(source, scratch, vouched=vouched) as (spool, parts):
+                received = 0
+                for part in parts:
+                    _read_ndjson(con, format, part, as_text, received)
+                    _identify(con, format, options, list(format.inputs))
+                    received += _cast_identified(con, format, options, now, first=not received)
+        except (duckdb.InvalidInputException, duckdb.ConversionException):
+            # Some line is not a JSON object with each key once.
+            return None
+        if not spool.is_clean or received != spool.line_count:
+            return None
+        parsed = _finish(con, format.table, spool, received, _faults(con, format.table, format.checks), warnings)
+        if not as_text or not _may_hide_a_kind(con, format.table, as_text, parsed):
+            return spool, parsed
+    return None
 
 
 # --- rows read in Python -----------------------------------------------------------------------
@@ -101,7 +142,8 @@ def _parse_rows(con, format: RowFormat, options: Options, spool: Spool, now: dat
         ) as event_id) from arrived
     """)
     texts = {column.name: identifier(column.name) for column in format.table.columns}
-    faults += _cast(con, format.table, texts, "identified", now=now)
+    _cast(con, format.table, texts, "identified", now=now, first=True)
+    faults += _faults(con, format.table)
     return _finish(con, format.table, spool, received, faults, ())
 
 
@@ -141,11 +183,13 @@ def _parse_table(con, format: TabularFormat, options: Options, spool: Spool, sou
         con.execute("insert into aside select * from numbers")
         con.unregister("numbers")
     container = _container(format, spool, source)
-    if container == "ndjson":
-        return _parse_ndjson(con, format, options, spool, now)
     faults: list[tuple[int, int, str, str]] = []
     if container == "parquet":
         inputs, warnings = _read_parquet(con, format, source)
+    elif container == "ndjson":
+        sample = _records(line for _, line in islice(spool.lines(), FIRST_RECORDS))
+        inputs, warnings = list(format.inputs), _check_inputs(format, sorted(set(format.required).union(*sample)))
+        _read_ndjson_by_line(con, format, spool, faults)
     else:
         inputs, warnings = _read_csv(con, format, spool, faults)
     return _judge(con, format, options, spool, inputs, faults, warnings, now)
@@ -154,11 +198,15 @@ def _parse_table(con, format: TabularFormat, options: Options, spool: Spool, sou
 def _judge(con, format: TabularFormat, options: Options, spool: Spool, inputs, faults, warnings, now) -> Parsed:
     """Identifies and casts what arrived, and counts what came of it."""
     _identify(con, format, options, inputs)
-    malformed = sum(count for _, count, *_ in faults)
-    faults += _cast(con, format.table, format.columns(options), "identified", now=now,
-                    shift_days=options.shift_days, checks=format.checks)
-    received = int(con.execute("select coalesce(sum(line_count), 0) from judged").fetchone()[0]) + malformed
+    _cast_identified(con, format, options, now, first=True)
+    received = sum(lines for _, lines, *_ in faults) + count(con, "select coalesce(sum(line_count), 0) from judged")
+    faults += _faults(con, format.table, format.checks)
     return _finish(con, format.table, spool, received, faults, warnings)
+
+
+def _cast_identified(con, format: TabularFormat, options: Options, now: datetime, *, first: bool) -> int:
+    return _cast(con, format.table, format.columns(options), "identified", now=now, first=first,
+                 shift_days=options.shift_days, checks=format.checks)
 
 
 def _container(format: TabularFormat, spool: Spool, source: Path) -> str:
@@ -234,33 +282,6 @@ def _read_lines(con, spool: Spool) -> None:
     con.execute("delete from text_line where coalesce(trim(line), '') = '' or line_number in (select line_number from aside)")
 
 
-def _parse_ndjson(con, format: TabularFormat, options: Options, spool: Spool, now: datetime) -> Parsed:
-    """JSON lines: the whole file strictly; if any line stops that, line by line, faults set aside.
-
-    Whole files are read with their strings as text, which is cheapest, unless some text could have been
-    another kind of JSON (7, true): then every value keeps its kind. All ways give the same rows and the
-    same text for the same line; a test holds them together.
-    """
-    sample = _first_records(spool)
-    warnings = _check_inputs(format, sorted(set(format.required).union(*sample)))
-    if format.event_id is not None:
-        strings = _certain_strings(format, options, sample)
-        try:
-            for as_text in (strings, ()) if strings else ((),):
-                _read_ndjson_whole(con, format, spool, as_text)
-                parsed = _judge(con, format, options, spool, list(format.inputs), [], warnings, now)
-                if parsed.received_count != spool.line_count:
-                    break
-                if not as_text or not _may_hide_a_kind(con, format.table, as_text, parsed):
-                    return parsed
-        except (duckdb.InvalidInputException, duckdb.ConversionException):
-            # Some line is not a JSON object with each key once; the slow way tells which.
-            pass
-    faults: list[tuple[int, int, str, str]] = []
-    _read_ndjson_by_line(con, format, spool, faults)
-    return _judge(con, format, options, spool, list(format.inputs), faults, warnings, now)
-
-
 def _certain_strings(format: TabularFormat, options: Options, sample: list[dict]) -> tuple[str, ...]:
     """Inputs that go unchanged into a column whose value is a JSON string, and are one in the first records."""
     projected = format.columns(options) | {"event_id": format.event_id(options)}
@@ -289,15 +310,13 @@ def _may_hide_a_kind(con, table: Table, as_text: tuple[str, ...], parsed: Parsed
     return False
 
 
-def _read_ndjson_whole(con, format: TabularFormat, spool: Spool, as_text: tuple[str, ...]) -> None:
+def _read_ndjson(con, format: TabularFormat, part: Path, as_text: tuple[str, ...], lines_before: int) -> None:
     columns = ", ".join(f"{literal(name)}: '{'VARCHAR' if name in as_text else 'JSON'}'" for name in format.inputs)
     texts = ", ".join(identifier(name) if name in as_text else _json_text(format.table, name) for name in format.inputs)
     con.execute(f"""
         create or replace temp view arrived as
-        select * from (
-            select row_number() over () as line_number, 1::bigint as line_count, null::varchar as content, {texts}
-            from read_ndjson({literal(str(spool.path))}, columns = {{{columns}}}, maximum_object_size = {LONGEST_LINE + 1024})
-        ) {"where line_number not in (select line_number from aside)" if spool.aside else ""}
+        select {lines_before} + row_number() over () as line_number, 1::bigint as line_count, null::varchar as content, {texts}
+        from read_ndjson({literal(str(part))}, columns = {{{columns}}}, maximum_object_size = {LONGEST_QUICK_LINE})
     """)
 
 
@@ -331,12 +350,12 @@ def _json_path(name: str) -> str:
     return '$."' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _first_records(spool: Spool) -> list[dict]:
-    """The first records: enough to notice a column that the contract does not have."""
+def _records(lines: Iterable[str | bytes]) -> list[dict]:
+    """Those lines that are records: enough of them to notice a column that the contract does not have."""
     import orjson
 
     found = []
-    for _, line in islice(spool.lines(), FIRST_RECORDS):
+    for line in lines:
         try:
             record = orjson.loads(line)
         except orjson.JSONDecodeError:
@@ -532,9 +551,9 @@ def _first_fault(conditions: list[tuple[str, str]]) -> str:
     return "case " + " ".join(f"when {sql} then {literal(code)}" for code, sql in conditions) + " end"
 
 
-def _cast(con, table: Table, texts: dict[str, str], relation: str, *, now: datetime,
-          shift_days: int = 0, checks=()) -> list[tuple[int, int, str, str]]:
-    """Casts and judges ``relation`` into the table ``judged``; returns its faults.
+def _cast(con, table: Table, texts: dict[str, str], relation: str, *, now: datetime, first: bool,
+          shift_days: int = 0, checks=()) -> int:
+    """Casts and judges ``relation`` into the table ``judged`` (new, when it is the first); returns how many rows.
 
     ``judged`` has line_number, line_count, event_id, the contract's columns and fault (null: the row is right).
     """
@@ -570,14 +589,18 @@ def _cast(con, table: Table, texts: dict[str, str], relation: str, *, now: datet
     value_faults += [(f"{code}|", f"not ({sql})") for code, sql, _ in table.rules]
     names = ", ".join(identifier(column.name) for column in table.columns)
     # Each step names what the next one uses more than once: DuckDB evaluates an expression as often as it is written.
-    con.execute(f"""
-        create or replace temp table judged as
+    return con.execute(f"""
+        {"create or replace temp table judged as" if first else "insert into judged"}
         select line_number, line_count, event_id, {names}, coalesce(fault, {_first_fault(value_faults)}) as fault
         from (select line_number, line_count, event_id, {", ".join(judged)},
                      coalesce("fault of input", {_first_fault(text_faults)}) as fault
               from (select *, {", ".join(values)}
                     from (select *, {", ".join([*plain, f'{_first_fault(input_faults)} as "fault of input"'])} from {relation})))
-    """)
+    """).fetchone()[0]
+
+
+def _faults(con, table: Table, checks=()) -> list[tuple[int, int, str, str]]:
+    """The faults of ``judged``, in order of their lines."""
     said = _messages(table, checks)
     rows = con.execute("select line_number, line_count, fault from judged where fault is not null order by 1").fetchall()
     return [(number, count, fault.split("|")[0], said[fault]) for number, count, fault in rows]
