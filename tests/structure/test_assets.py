@@ -55,7 +55,7 @@ EXPECTED = {
     ),
     "finance marts": (
         {"dbt", "duckdb"}, "finance",
-        "fct_package_burndown_daily focus_cost_and_usage",
+        "fct_package_burndown_daily fct_trial_conversion focus_cost_and_usage",
     ),
     "quality marts": (
         {"dbt", "duckdb"}, "quality",
