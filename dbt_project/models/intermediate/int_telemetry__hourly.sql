@@ -30,7 +30,8 @@ judged as (
             when engine_active_ratio is not null then 'engine_active'
             when sm_active_ratio is not null then 'sm_active'
             when gpu_utilization_ratio is not null then 'gpu_utilization'
-        end as activity_source
+        end as activity_source,
+        cast(power_watts as decimal(18, 3)) as power_watts
     from samples
 ),
 
@@ -63,6 +64,8 @@ select
     case
         when min(activity_source) = max(activity_source) then min(activity_source)
         when min(activity_source) is not null then 'mixed'
-    end as activity_source
+    end as activity_source,
+    cast(sum(case when power_watts is not null then sample_seconds else 0 end) as bigint) as power_known_seconds,
+    cast(sum(coalesce(power_watts * sample_seconds, 0)) as decimal(38, 3)) as power_joules
 from weighed
 group by event_day, usage_hour, site_id, pool_id, accelerator_id
