@@ -659,12 +659,13 @@ def publish(home: Home, run_id: str) -> dict[str, Publication]:
         _remove_asides(home)
         restatements.settle(home)
         asides = {edition: home.published / f".edition-{edition.name}-{run_id}.duckdb" for edition in EDITIONS}
+        published_at = _now()
         faults.point("publish:before_copy")
         try:
             publications: dict[str, Publication] = {}
             for edition, aside in asides.items():
                 whole_week = publications["capacity"].iso_week if publications else None
-                publications[edition.name] = _write_edition(home, edition, aside, run_id, whole_week)
+                publications[edition.name] = _write_edition(home, edition, aside, run_id, published_at, whole_week)
             faults.point("publish:before_fsync")
             for aside in asides.values():
                 _sync(aside)
@@ -688,7 +689,7 @@ def _remove_asides(home: Home) -> None:
 
 
 def _write_edition(
-    home: Home, edition: Edition, aside: Path, run_id: str, whole_week: str | None
+    home: Home, edition: Edition, aside: Path, run_id: str, published_at: datetime, whole_week: str | None
 ) -> Publication:
     connection = duckdb.connect(":memory:")
     try:
@@ -697,7 +698,6 @@ def _write_edition(
         os.chmod(aside, 0o640)
         connection.execute(f"attach {literal(str(home.warehouse))} as warehouse (read_only)")
         row_counts = _copy_schemas(connection, edition)
-        published_at = _now()
         row_counts[restatements.TABLE] = restatements.write(
             connection, home, edition.name, (edition.name,), run_id, published_at
         )
