@@ -27,7 +27,8 @@ from isal import igzip
 from orchestration.landing import GZIP_MAGIC, PARQUET_MAGIC, ZSTD_MAGIC
 from orchestration.sources.base import FormatError
 
-BLOCK_BYTES = 4 * 2**20
+# Larger blocks fall out of the cache between one look at them and the next.
+BLOCK_BYTES = 2**19
 PART_BYTES = 64 * 2**20
 LONGEST_LINE = 16 * 2**20
 # What is kept of a line that is too long to load.
