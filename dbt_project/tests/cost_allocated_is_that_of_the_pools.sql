@@ -37,7 +37,7 @@ select
 from sides
 group by usage_date, site_id, accelerator_id
 having
-    {% for component in components %}
-    sum({{ component }}_cny) <> 0 or
-    {% endfor %}
     sum(all_cny) <> 0
+    {% for component in components %}
+    or sum({{ component }}_cny) <> 0
+    {% endfor %}

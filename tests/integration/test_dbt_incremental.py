@@ -61,6 +61,7 @@ RULES = {
         select 'dcgm' as source_id, 's' || number as event_id, hash(number) as payload_hash,
             timestamp '2026-11-10' + to_seconds(number * 240) as sampled_at, 'd' || number % 4 as device_id,
             'training' as pool_id, 240 as interval_seconds, (number % 100) / 100.0 as sm_active_ratio,
+            100.0 + number % 7 as power_watts, (number % 900) * 24000.5 as energy_joules,
             case when number % 50 = 0 then 'down' end as device_state
         from numbers(2160)
     """,

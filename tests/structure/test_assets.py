@@ -45,7 +45,9 @@ EXPECTED = {
         "int_telemetry__hourly int_token_usage__hourly int_token_usage__near_duplicates "
         "int_price__effective int_package__burn int_package__entries int_package__grants "
         "int_package__holdings int_package__revenue_daily int_package__usage int_package__weights "
-        "int_usage__metered"),
+        "int_usage__metered "
+        "int_cost__allocated int_cost__depreciation int_cost__held int_cost__holdings int_cost__network "
+        "int_cost__pools int_energy__cost_daily int_energy__counters int_energy__hourly"),
     ),
     "capacity marts": (
         {"dbt", "duckdb"}, "capacity",

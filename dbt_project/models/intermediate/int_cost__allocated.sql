@@ -38,13 +38,13 @@ running as (
 -- Slices of the pool in a fixed order, the idle one last: what is held costs its part of what is installed.
 worked as (
     select
-        *,
         {% for component in components %}
         {{ money_slice(component ~ '_cny', 'held_until - held', 'held_until', 'installed') }}
             as {{ component }}_workload_cny,
         {{ component }}_cny - {{ money_share(component ~ '_cny', 'all_held', 'installed') }}
-            as {{ component }}_idle_cny{{ "," if not loop.last }}
+            as {{ component }}_idle_cny,
         {% endfor %}
+        *
     from running
 ),
 
@@ -61,11 +61,11 @@ held_pools as (
         {% for component in components %}
         {{ component }}_workload_cny as {{ component }}_cny,
         {% endfor %}
-        cast(0 as decimal(38, 9)) as network_cny,
         {% for component in components %}
         {{ money_slice(component ~ '_idle_cny', 'held_until - held', 'held_until', 'all_held') }}
-            as idle_{{ component }}_cny{{ "," if not loop.last }}
+            as idle_{{ component }}_cny,
         {% endfor %}
+        cast(0 as decimal(38, 9)) as network_cny
     from worked
 ),
 
@@ -116,10 +116,10 @@ held_networks as (
         {% for component in components %}
         cast(0 as decimal(38, 9)) as {{ component }}_cny,
         {% endfor %}
-        {{ money_slice('network_cny', 'tokens_until - tokens', 'tokens_until', 'all_tokens') }} as network_cny,
         {% for component in components %}
-        cast(0 as decimal(38, 9)) as idle_{{ component }}_cny{{ "," if not loop.last }}
+        cast(0 as decimal(38, 9)) as idle_{{ component }}_cny,
         {% endfor %}
+        {{ money_slice('network_cny', 'tokens_until - tokens', 'tokens_until', 'all_tokens') }} as network_cny
     from running_tokens
 ),
 
@@ -150,10 +150,10 @@ unallocated as (
         {% for component in components %}
         cast(0 as decimal(38, 9)) as {{ component }}_cny,
         {% endfor %}
-        pools.network_cny,
         {% for component in components %}
-        pools.{{ component }}_cny as idle_{{ component }}_cny{{ "," if not loop.last }}
+        pools.{{ component }}_cny as idle_{{ component }}_cny,
         {% endfor %}
+        pools.network_cny
     from pools
     left join held_pool_keys
         on
