@@ -244,7 +244,7 @@ def _failure_of(result: dg.ExecuteInProcessResult) -> tuple[str | None, str | No
                 message = "\n".join(_failed_checks(result, event.step_key)) or message
             reasons = {
                 "AuditFailed": "audit_blocked", "WarehouseLocked": "locked",
-                "DagsterAssetCheckFailedError": "check_blocked",
+                "DagsterAssetCheckFailedError": "check_blocked", "DbtFailed": "check_blocked",
                 "KeyboardInterrupt": "interrupted", "DagsterExecutionInterruptedError": "interrupted",
             }
             return event.step_key, message, reasons.get(name, "error")

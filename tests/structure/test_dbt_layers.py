@@ -11,6 +11,7 @@ import re
 import pytest
 
 from orchestration import dbt_runs
+from orchestration.contracts import FINANCE_REFERENCE_TABLES
 from orchestration.home import DBT_PROJECT, Home
 
 LAYERS = ("staging", "intermediate", "marts")
@@ -100,3 +101,10 @@ def test_no_model_ends_in_select_star():
         if re.search(r"^select\s+\*", path.read_text("utf-8"), re.MULTILINE)
     ]
     assert star == []
+
+
+def test_a_refused_line_of_any_table_of_money_fails_the_build():
+    """Prevents a new reference table whose bad lines just fall out."""
+    text = (DBT_PROJECT / "tests" / "every_line_of_money_reference_is_accepted.sql").read_text("utf-8")
+    listed = re.search(r"money_tables = \[(.*?)\]", text, re.DOTALL).group(1)
+    assert re.findall(r"'(\w+)'", listed) == [table.name for table in FINANCE_REFERENCE_TABLES]
