@@ -32,6 +32,7 @@ from orchestration import faults, restatements
 from orchestration.audit import MART_KEYS, AuditCheck, AuditFailed, audit
 from orchestration.canonical import hash_tables
 from orchestration.contracts import SYSTEM_COLUMNS, TABLES, Column, Table, duckdb_type
+from orchestration.finance.payback import CAPITAL_PAYBACK
 from orchestration.forecasting.tables import TABLES as FORECAST_TABLES
 from orchestration.home import DBT_PROJECT, PROJECT, Home
 from orchestration.sql import count, identifier, literal
@@ -489,8 +490,8 @@ def _has_table(
 
 
 def project_hash() -> str:
-    """Hash of everything in the dbt project that decides what the models compute."""
-    files = [path for path in DBT_PROJECT.glob("*.yml")]
+    """Hash of everything that decides what the models compute: the dbt project, and the Python that it calls."""
+    files = [*DBT_PROJECT.glob("*.yml"), PROJECT / "orchestration" / "finance" / "packages.py"]
     for folder in ("models", "macros", "seeds", "tests"):
         files += (DBT_PROJECT / folder).rglob("*")
     return _hash_of_files(files)
@@ -498,7 +499,8 @@ def project_hash() -> str:
 
 def forecast_hash() -> str:
     """Hash of the code that forecasts."""
-    return _hash_of_files((PROJECT / "orchestration" / "forecasting").rglob("*.py"))
+    folder = PROJECT / "orchestration"
+    return _hash_of_files([*(folder / "forecasting").rglob("*.py"), folder / "finance" / "payback.py"])
 
 
 def _hash_of_files(paths: Iterable[Path]) -> str:
@@ -595,7 +597,7 @@ def write_tables(home: Home, schema: str, frames: Mapping[str, pl.DataFrame]) ->
 def _replace_table(
     connection: duckdb.DuckDBPyConnection, schema: str, name: str, frame: pl.DataFrame
 ) -> None:
-    declared = {table.name: table for table in FORECAST_TABLES}.get(name)
+    declared = {table.name: table for table in (*FORECAST_TABLES, CAPITAL_PAYBACK)}.get(name)
     promised = {column.name: duckdb_type(column.dtype) for column in declared.columns} if declared else {}
     missing = [column for column in promised if column not in frame.columns]
     if missing:
