@@ -24,8 +24,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import duckdb
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from orchestration import faults, landing, strict_parse
 from orchestration.home import Home
@@ -42,11 +40,6 @@ PARSER_VERSION = f"1+duckdb{'.'.join(duckdb.__version__.split('.')[:2])}"
 MEMORY_LIMIT = os.environ.get("TIDEGAUGE_PARSE_MEMORY", "640MB")
 # Fewer bytes than this in all are not worth starting processes for.
 PARALLEL_BYTES = 16 * 2**20
-QUARANTINE_SCHEMA = pa.schema([
-    ("delivery_id", pa.string()), ("table_name", pa.string()), ("feed", pa.string()), ("line_number", pa.int64()),
-    ("line_count", pa.int64()), ("reason_code", pa.string()), ("message", pa.string()), ("raw_bytes", pa.binary()),
-])
-
 Progress = Callable[[int, int, str], None]
 
 
@@ -452,10 +445,19 @@ def _quarantine_whole(home: Home, file: LandingFile, format, source_id, delivery
 
 
 def _commit_parquet(path: Path, columns: list) -> None:
+    """Writes quarantined lines aside and renames them into place."""
+    # Imported here: it costs as much as 50,000 rows do, and a clean delivery has no use for it.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([
+        ("delivery_id", pa.string()), ("table_name", pa.string()), ("feed", pa.string()), ("line_number", pa.int64()),
+        ("line_count", pa.int64()), ("reason_code", pa.string()), ("message", pa.string()), ("raw_bytes", pa.binary()),
+    ])
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    arrays = [pa.array(values, kind) for values, kind in zip(columns, QUARANTINE_SCHEMA.types, strict=True)]
-    pq.write_table(pa.Table.from_arrays(arrays, schema=QUARANTINE_SCHEMA), part, compression="zstd")
+    arrays = [pa.array(values, kind) for values, kind in zip(columns, schema.types, strict=True)]
+    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), part, compression="zstd")
     os.replace(part, path)
 
 

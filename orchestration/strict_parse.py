@@ -16,7 +16,6 @@ from pathlib import Path
 
 import duckdb
 import polars as pl
-import pyarrow as pa
 
 from orchestration.contracts import Column, Table, duckdb_type
 from orchestration.sources.base import (
@@ -114,11 +113,7 @@ def parse_whole(
 
 def _parse_rows(con, format: RowFormat, options: Options, spool: Spool, now: datetime) -> Parsed:
     names = [column.name for column in format.table.columns]
-    schema = pa.schema(
-        [("line_number", pa.int64()), ("line_count", pa.int64()), ("event_id", pa.string()), ("content", pa.string())]
-        + [(name, pa.string()) for name in names]
-    )
-    con.execute(f"create or replace temp table arrived ({', '.join(_ddl(field) for field in schema)})")
+    _make_arrived(con, ["event_id", "content", *names])
     faults: list[tuple[int, int, str, str]] = []
     received = 0
 
@@ -134,7 +129,7 @@ def _parse_rows(con, format: RowFormat, options: Options, spool: Spool, now: dat
                 content = item.content if item.content is not None or item.event_id is not None else repr(item.values)
                 yield (item.line_number, item.line_count, item.event_id, content, *(item.values.get(name) for name in names))
 
-    _insert_batches(con, accepted(), schema)
+    _insert_batches(con, accepted())
     con.execute("""
         create or replace temp view identified as
         select * replace (coalesce(
@@ -147,11 +142,21 @@ def _parse_rows(con, format: RowFormat, options: Options, spool: Spool, now: dat
     return _finish(con, format.table, spool, received, faults, ())
 
 
-def _insert_batches(con, rows: Iterator[tuple], schema: pa.Schema) -> None:
+def _make_arrived(con, texts: list[str]) -> None:
+    """Makes the empty table ``arrived``: line_number, line_count, and these columns of text."""
+    columns = ", ".join(f"{identifier(name)} varchar" for name in texts)
+    con.execute(f"create or replace temp table arrived (line_number bigint, line_count bigint, {columns})")
+
+
+def _insert_batches(con, rows: Iterator[tuple]) -> None:
     """Appends rows to ``arrived`` in bounded batches."""
+    # Imported here: it costs as much as 50,000 rows do, and most formats have no use for it.
+    import pyarrow as pa
+
     while batch := list(islice(rows, BATCH_ROWS)):
-        columns = [pa.array(values, kind) for values, kind in zip(zip(*batch, strict=True), schema.types, strict=True)]
-        con.register("batch", pa.Table.from_arrays(columns, schema=schema))
+        kinds = [pa.int64(), pa.int64(), *[pa.string()] * (len(batch[0]) - 2)]
+        columns = [pa.array(values, kind) for values, kind in zip(zip(*batch, strict=True), kinds, strict=True)]
+        con.register("batch", pa.Table.from_arrays(columns, names=[f"field_{n}" for n in range(len(columns))]))
         con.execute("insert into arrived select * from batch")
         con.unregister("batch")
 
@@ -169,19 +174,13 @@ def _finish(con, table: Table, spool: Spool, received: int, faults: list, warnin
     return Parsed(received, int(loaded), duplicates, sorted(faults), warnings, _make_choices(con, table))
 
 
-def _ddl(field: pa.Field) -> str:
-    return f'"{field.name}" {"bigint" if field.type == pa.int64() else "varchar"}'
-
-
 # --- tables read in SQL ------------------------------------------------------------------------
 
 
 def _parse_table(con, format: TabularFormat, options: Options, spool: Spool, source: Path, now: datetime) -> Parsed:
     con.execute("create or replace temp table aside (line_number bigint)")
     if spool.aside:
-        con.register("numbers", pa.table({"line_number": pa.array(sorted(spool.aside), pa.int64())}))
-        con.execute("insert into aside select * from numbers")
-        con.unregister("numbers")
+        con.execute("insert into aside select unnest(?::bigint[])", [sorted(spool.aside)])
     container = _container(format, spool, source)
     faults: list[tuple[int, int, str, str]] = []
     if container == "parquet":
@@ -412,8 +411,7 @@ def _read_csv(con, format: TabularFormat, spool: Spool, faults: list):
 
 
 def _read_quoted_csv(con, present: list[str], spool: Spool, header_line: int, faults: list) -> None:
-    columns = ", ".join(f"{identifier(name)} varchar" for name in present)
-    con.execute(f"create or replace temp table arrived (line_number bigint, line_count bigint, content varchar, {columns})")
+    _make_arrived(con, ["content", *present])
 
     def accepted() -> Iterator[tuple]:
         for number, span, fields, raw in records(spool.lines()):
@@ -426,9 +424,7 @@ def _read_quoted_csv(con, present: list[str], spool: Spool, header_line: int, fa
             else:
                 yield (number, span, raw, *fields)
 
-    schema = pa.schema([("line_number", pa.int64()), ("line_count", pa.int64()), ("content", pa.string()),
-                        *((name, pa.string()) for name in present)])
-    _insert_batches(con, accepted(), schema)
+    _insert_batches(con, accepted())
 
 
 def _identify(con, format: TabularFormat, options: Options, inputs: list[str]) -> None:
