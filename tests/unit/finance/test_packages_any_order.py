@@ -20,6 +20,10 @@ from tests.unit.finance.package_cases import FIRST, burnt, grant, metered, takin
 LAST = FIRST + timedelta(days=11)
 MODELS = ("m", "n", "o")
 MILLION = 10**6
+ADD_ON = {
+    "over_quota_policy": "add_on", "add_on_package_id": "plus", "add_on_settlement": "package", "add_on_tokens": 7,
+    "add_on_price_cny": Decimal("1.00"), "add_on_expected_breakage_ratio": Decimal("0.200000"),
+}
 days = st.integers(-2, 5).map(lambda number: FIRST + timedelta(days=number))
 
 
@@ -139,6 +143,7 @@ def test_the_burn_is_what_an_event_by_event_simulation_gives(of_t, of_u, records
 @given(grants_of("t"), records_lists, ratios, st.randoms(use_true_random=False))
 def test_tokens_and_money_close_to_zero_whatever_the_order_of_delivery(grants, records, weights, random) -> None:
     """A ledger that depends on when a file came would move closed days at every replay."""
+    grants = [{**each, **ADD_ON} if each["over_quota_policy"] == "block" else each for each in grants]
     ledger = burnt(records, grants, weights, LAST)
     shuffled, mixed = records[:], grants[:]
     random.shuffle(shuffled)
@@ -146,19 +151,17 @@ def test_tokens_and_money_close_to_zero_whatever_the_order_of_delivery(grants, r
     again = burnt(shuffled, mixed, weights, LAST)
     assert again.sort(pl.all()).equals(ledger.sort(pl.all()))
 
-    transfers = Decimal(0)
+    found = {name: totals(ledger, name) for name in ledger["subscription_id"].unique()}
+    assert all(each["remaining"] >= 0 and each["deferred"] >= 0 for each in found.values())
     for each in grants:
-        found = totals(ledger, each["subscription_id"])
-        assert found["remaining"] >= 0 and found["deferred"] >= 0
         if each["granted_date"] <= LAST and each["expires_date"] <= LAST:
-            assert found["remaining"] == 0 and found["deferred"] == 0
-        transfers += found["carried_in"] - found["carried_out"]
-    assert transfers == 0
-    refunds = ledger.filter(entry="voided")["transfer_cny"].sum() or 0
-    prices = sum(each["price_cny"] for each in grants if each["granted_date"] <= LAST)
-    revenue = ledger["package_revenue_cny"].sum() + ledger["breakage_cny"].sum() if ledger.height else 0
-    deferred = sum(totals(ledger, each["subscription_id"])["deferred"] for each in grants)
-    assert prices + refunds == revenue + deferred
+            assert (found[each["subscription_id"]]["remaining"], found[each["subscription_id"]]["deferred"]) == (0, 0)
+    assert sum(each["carried_in"] - each["carried_out"] for each in found.values()) == 0
+    paid = ledger.filter(entry="granted")["transfer_cny"].sum() + ledger.filter(entry="voided")["transfer_cny"].sum()
+    revenue = ledger["package_revenue_cny"].sum() + ledger["breakage_cny"].sum()
+    assert paid == revenue + sum(each["deferred"] for each in found.values())
+    used_tokens = metered(records).filter(pl.col("tenant_id") == "t")["tokens"].sum()
+    assert ledger["tokens"].sum() <= used_tokens
 
 
 @settings(max_examples=60, deadline=None)
