@@ -50,7 +50,7 @@ QUALITY_TABLES = (
 )
 EXPECTED_TABLES = {
     "capacity": (*MART_KEYS, "capacity.fct_jobs", *QUALITY_TABLES[1:]),
-    "finance": (*QUALITY_TABLES, *(name for name in MART_KEYS if name.startswith("capacity.dim_"))),
+    "finance": (*FINANCE_KEYS, "finance.focus_cost_and_usage", *QUALITY_TABLES, *(name for name in MART_KEYS if name.startswith("capacity.dim_"))),
 }
 # A mart must hold rows once raw holds rows of the table it is made from. Other marts need more than
 # rows: link utilization two samples of one link, accelerator hours a pool that has accelerators.

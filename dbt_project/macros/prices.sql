@@ -46,7 +46,7 @@
     cast(
         sign({{ amount_cny }}) * (
             (
-                2 * cast(abs({{ amount_cny }}) * 1000000000 as hugeint) * cast({{ numerator }} as hugeint)
+                2 * cast(abs(cast({{ amount_cny }} as decimal(38, 9))) * 1000000000 as hugeint) * cast({{ numerator }} as hugeint)
                 + cast({{ denominator }} as hugeint)
             ) // (2 * cast({{ denominator }} as hugeint))
         ) * cast(0.000000001 as decimal(10, 9))

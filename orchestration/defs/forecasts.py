@@ -1,12 +1,14 @@
 """Forecast: demand quantiles and capacity need, computed in Python from the marts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 import dagster as dg
+import polars as pl
 
 from orchestration import warehouse
 from orchestration.defs.resources import HomeFolder
+from orchestration.finance.payback import CAPITAL_PAYBACK, growth_paths, payback
 from orchestration.forecasting.forecast import forecast_all
 from orchestration.forecasting.iso_weeks import monday_of
 from orchestration.forecasting.tables import TABLES
@@ -21,13 +23,17 @@ INPUTS = (
 
 def specs() -> list[dg.AssetSpec]:
     """One asset a table. A function, because a list of specs in a module would be loaded as assets too."""
-    return [
+    payback_spec = dg.AssetSpec(
+        key=["finance", CAPITAL_PAYBACK.name], deps=[["finance", "fct_tranche_cash"]], group_name="forecast",
+        kinds={"python", "duckdb"}, description=CAPITAL_PAYBACK.description,
+    )
+    return [payback_spec, *(
         dg.AssetSpec(
             key=["capacity", table.name], deps=list(INPUTS), group_name="forecast", kinds={"python", "duckdb"},
             description=table.description,
         )
         for table in TABLES
-    ]
+    )]
 
 
 @dg.multi_asset(name="forecast", specs=specs(), pool="warehouse_writer")
@@ -35,7 +41,11 @@ def forecast(home_folder: HomeFolder) -> Iterator[dg.MaterializeResult]:
     """Forecasts demand after the latest whole week and writes every table of the forecast at once."""
     frames, cutoff_week = compute(home_folder.home)
     row_counts = warehouse.write_tables(home_folder.home, "capacity", frames)
+    row_counts |= warehouse.write_tables(home_folder.home, "finance", payback_of(home_folder.home, frames))
     warehouse.mark_forecast(home_folder.home)
+    yield dg.MaterializeResult(
+        asset_key=["finance", CAPITAL_PAYBACK.name], metadata={"dagster/row_count": row_counts[CAPITAL_PAYBACK.name]}
+    )
     for table in TABLES:
         yield dg.MaterializeResult(
             asset_key=["capacity", table.name],
@@ -65,3 +75,15 @@ def compute(home: Home) -> tuple[dict, str | None]:
             cutoff_week=cutoff_week,
         ).by_table_name()
     return frames, cutoff_week
+
+
+def payback_of(home: Home, frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """When each tranche's capital comes back, if demand follows the forecast of these frames."""
+    with warehouse.connect(home, read_only=True) as connection:
+        cash = connection.execute("select * from finance.fct_tranche_cash").pl()
+        last_date = connection.execute("select last_date from intermediate.int_calendar__span").fetchone()[0]
+    paths = growth_paths(
+        frames["fct_demand_forecast"], frames["fct_busy_hour_demand_weekly"], frames["fct_supply_plan_weekly"],
+        frames["fct_capacity_need"],
+    )
+    return {CAPITAL_PAYBACK.name: payback(cash, last_date, paths)}

@@ -31,19 +31,18 @@ CAPITAL_PAYBACK = ForecastTable(
         Column("site_id", pl.String, "Site that holds it.", required=True),
         Column("accelerator_id", pl.String, "Type of accelerator.", required=True),
         Column("accelerator_count", pl.Int64, "Accelerators in it.", unit="accelerators", required=True),
-        Column("commissioned_date", pl.Date, "First business day in service; the first of the data where not recorded."),
+        Column("commissioned_date", pl.Date, "First business day in service."),
         Column("capital_cny", MONEY, "Capital spent.", unit="CNY", required=True),
         Column("opening_book_cny", MONEY, "Capital not yet written off on observed_from_date: what is to come back from then.",
                unit="CNY", required=True),
         Column("observed_from_date", pl.Date, "First business day whose cash is known."),
         Column("cumulative_gross_cash_cny", MONEY, "Margin with depreciation added back, since observed_from_date.",
                unit="CNY", required=True),
-        Column("weekly_gross_cash_cny", MONEY, "Mean of the last four whole weeks (fewer where fewer are known).",
+        Column("weekly_gross_cash_cny", MONEY, "Mean of the last 28 days (fewer where fewer are known), a week.",
                unit="CNY/week", required=True),
         Column("payback_date_low", pl.Date, "Day the opening book is back along the 10% demand path; null: not within its life."),
         Column("payback_date_base", pl.Date, "The same along the median path."),
         Column("payback_date_high", pl.Date, "The same along the 90% path."),
-        Column("is_assumed", pl.Boolean, "Capital is list price times uplift, because no tranche is recorded.", required=True),
     ),
 )
 
@@ -89,6 +88,35 @@ def payback_date(tranche: Tranche, cutoff_date: date, growth: Sequence[float]) -
             return None
         missing -= tranche.weekly_gross_cash_cny * factor
     return week_end
+
+
+def growth_paths(
+    forecast: pl.DataFrame, history: pl.DataFrame, supply: pl.DataFrame, need: pl.DataFrame
+) -> dict[tuple[str, str], dict[str, list[float]]]:
+    """Growth of served demand by (site, accelerator) and path, from the forecast's tables and the model chosen.
+
+    Empty where no week is whole or a pool has no forecast.
+    """
+    if need.is_empty():
+        return {}
+    now = {
+        row["series_id"]: row["demand_accelerator_count"]
+        for row in history.filter(pl.col("level") == "site_accelerator").sort("week_start_date").iter_rows(named=True)
+    }
+    models = {f"{row['site_id']}/{row['accelerator_id']}": row["model"] for row in need.iter_rows(named=True)}
+    usable = {
+        (site, accelerator): group.sort("target_date")["usable_accelerator_count"].to_list()
+        for (site, accelerator), group in supply.group_by("site_id", "accelerator_id")
+    }
+    paths: dict[tuple[str, str], dict[str, list[float]]] = {}
+    chosen = forecast.filter(pl.col("level") == "site_accelerator").sort("target_date")
+    for (series, model, quantile), group in chosen.group_by("series_id", "model", "quantile", maintain_order=True):
+        pool = tuple(series.split("/", 1))
+        name = next((name for name, wanted in PATHS.items() if wanted == quantile), None)
+        if name is None or model != models.get(series) or pool not in usable or series not in now:
+            continue
+        paths.setdefault(pool, {})[name] = growth_by_week(now[series], usable[pool], group["value"].to_list())
+    return paths
 
 
 def payback(

@@ -43,7 +43,7 @@ EXPECTED = {
         "int_pool_telemetry__hourly int_raw__daily int_raw__reference int_serving_demand__hourly "
         "int_serving_demand__mix int_serving_demand__rates int_supply_demand__hourly "
         "int_telemetry__hourly int_token_usage__hourly int_token_usage__near_duplicates "
-        "int_price__effective int_package__burn int_package__entries int_package__grants "
+        "int_discount__effective int_usage__settled int_rental__priced int_price__effective int_package__burn int_package__entries int_package__grants "
         "int_package__holdings int_package__revenue_daily int_package__usage int_package__weights "
         "int_usage__metered "
         "int_cost__allocated int_cost__depreciation int_cost__held int_cost__holdings int_cost__network "
@@ -57,7 +57,8 @@ EXPECTED = {
     ),
     "finance marts": (
         {"dbt", "duckdb"}, "finance",
-        "fct_package_burndown_daily fct_trial_conversion focus_cost_and_usage",
+        ("fct_margin_daily fct_money_reconciliation fct_package_burndown_daily fct_price_position fct_tranche_cash "
+        "fct_trial_conversion fct_unit_economics_weekly focus_cost_and_usage"),
     ),
     "quality marts": (
         {"dbt", "duckdb"}, "quality",
@@ -69,6 +70,7 @@ EXPECTED = {
         ("fct_busy_hour_demand_weekly fct_capacity_need fct_demand_forecast fct_forecast_accuracy "
         "fct_supply_plan_weekly"),
     ),
+    "payback": ({"python", "duckdb"}, "finance", "fct_capital_payback"),
     "publish": ({"duckdb"}, "published", "capacity finance"),
     "reports": ({"plotly", "html"}, "reports", "weekly_capacity"),
 }

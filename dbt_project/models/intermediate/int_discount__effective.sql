@@ -3,7 +3,9 @@ metered as (select * from {{ ref('int_usage__metered') }}),
 
 job_hours as (select * from {{ ref('int_job_hours') }}),
 
-tenants as (select * from {{ ref('dim_tenant') }}),
+tenants as (
+    {{ current_rows(ref('stg_reference__tenants'), ['tenant_id']) }}
+),
 
 discounts as (select * from {{ ref('stg_reference__discounts') }}),
 

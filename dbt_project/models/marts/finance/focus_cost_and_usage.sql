@@ -116,11 +116,12 @@ usage as (
 priced as (
     select
         *,
-        cast(list_unit_price * pricing_quantity as decimal(38, 15)) as list_cost,
+        cast(list_unit_price * pricing_quantity as decimal(38, 9)) as list_cost,
         cast(list_unit_price * (1 - discount_ratio) as decimal(18, 9)) as discounted_unit_price
     from usage
 ),
 
+-- Contracted cost has 15 decimals in every part: a union with fewer would round it.
 charges as (
     select
         'usage' as charge_kind,
@@ -176,7 +177,7 @@ charges as (
         {{ no_number }} as contracted_unit_price,
         {{ no_number }} as pricing_quantity,
         -sum(list_cost) as list_cost,
-        -sum(list_cost) as contracted_cost,
+        cast(-sum(list_cost) as decimal(38, 15)) as contracted_cost,
         -sum(list_cost) as billed_cost,
         -sum(list_cost) as effective_cost,
         {{ no_number }} as consumed_tokens,
@@ -204,7 +205,7 @@ charges as (
         grants.price_cny as contracted_unit_price,
         0 as pricing_quantity,
         0 as list_cost,
-        0 as contracted_cost,
+        cast(0 as decimal(38, 15)) as contracted_cost,
         0 as billed_cost,
         sum(entries.package_revenue_cny + entries.breakage_cny) as effective_cost,
         {{ no_number }} as consumed_tokens,
@@ -236,7 +237,7 @@ charges as (
         entries.transfer_cny as contracted_unit_price,
         1 as pricing_quantity,
         grants.list_price_cny as list_cost,
-        entries.transfer_cny as contracted_cost,
+        cast(entries.transfer_cny as decimal(38, 15)) as contracted_cost,
         entries.transfer_cny as billed_cost,
         0 as effective_cost,
         {{ no_number }} as consumed_tokens,
@@ -263,7 +264,7 @@ charges as (
         -entries.transfer_cny as contracted_unit_price,
         -1 as pricing_quantity,
         entries.transfer_cny as list_cost,
-        entries.transfer_cny as contracted_cost,
+        cast(entries.transfer_cny as decimal(38, 15)) as contracted_cost,
         entries.transfer_cny as billed_cost,
         0 as effective_cost,
         {{ no_number }} as consumed_tokens,
