@@ -7,48 +7,85 @@ holdings as (select * from {{ ref('int_cost__holdings') }}),
 
 token_usage as (select * from {{ ref('int_token_usage__hourly') }}),
 
+-- Whole numbers, in which the shares of many holders are exact and cheap.
+whole_pools as (
+    select
+        usage_date,
+        site_id,
+        accelerator_id,
+        {% for component in components %}
+        {{ nano_cny(component ~ '_cny') }} as {{ component }},
+        {% endfor %}
+        {{ nano_cny('network_cny') }} as network,
+        {{ micro_hours('installed_accelerator_hours') }} as installed
+    from pools
+),
+
+held_totals as (
+    select
+        usage_date,
+        site_id,
+        accelerator_id,
+        {{ micro_hours('sum(held_accelerator_hours)') }} as all_held
+    from holdings
+    group by usage_date, site_id, accelerator_id
+),
+
+-- The idle slice is the last: what is left of the pool behind all that is held.
+idle_pools as (
+    select
+        whole_pools.*,
+        {% for component in components %}
+        whole_pools.{{ component }}
+        - {{ rounded_share_of('whole_pools.' ~ component, 'held_totals.all_held', 'whole_pools.installed') }}
+            as idle_{{ component }},
+        {% endfor %}
+        held_totals.all_held
+    from whole_pools
+    inner join held_totals
+        on
+            whole_pools.usage_date = held_totals.usage_date
+            and whole_pools.site_id = held_totals.site_id
+            and whole_pools.accelerator_id = held_totals.accelerator_id
+    where whole_pools.accelerator_id <> 'network'
+),
+
 running as (
     select
-        pools.usage_date,
-        pools.site_id,
-        pools.accelerator_id,
-        holdings.tenant_id,
-        holdings.model_id,
-        holdings.product,
-        holdings.held_accelerator_hours,
-        {% for component in components %}
-        pools.{{ component }}_cny,
-        {% endfor %}
-        {{ micro_hours('pools.installed_accelerator_hours') }} as installed,
-        {{ micro_hours('holdings.held_accelerator_hours') }} as held,
-        sum({{ micro_hours('holdings.held_accelerator_hours') }}) over (
-            pool order by holdings.tenant_id, holdings.model_id, holdings.product rows unbounded preceding
-        ) as held_until,
-        sum({{ micro_hours('holdings.held_accelerator_hours') }}) over pool as all_held
-    from pools
-    inner join holdings
-        on
-            pools.usage_date = holdings.usage_date
-            and pools.site_id = holdings.site_id
-            and pools.accelerator_id = holdings.accelerator_id
-    where pools.accelerator_id <> 'network'
-    window pool as (partition by pools.usage_date, pools.site_id, pools.accelerator_id)
+        *,
+        {{ micro_hours('sum(held_accelerator_hours) over (pool_order rows unbounded preceding)') }} as held_until
+    from holdings
+    window pool_order as (
+        partition by usage_date, site_id, accelerator_id order by tenant_id, model_id, product
+    )
 ),
 
--- Slices of the pool in a fixed order, the idle one last: what is held costs its part of what is installed.
-worked as (
+-- What is held costs its part of what is installed; what is idle is borne by those who held, in the same
+-- proportion. In a fixed order, so that the last digits always fall to the same.
+slices_until as (
     select
+        running.usage_date,
+        running.site_id,
+        running.accelerator_id,
+        running.tenant_id,
+        running.model_id,
+        running.product,
+        running.held_accelerator_hours,
         {% for component in components %}
-        {{ money_slice(component ~ '_cny', 'held_until - held', 'held_until', 'installed') }}
-            as {{ component }}_workload_cny,
-        {{ component }}_cny - {{ money_share(component ~ '_cny', 'all_held', 'installed') }}
-            as {{ component }}_idle_cny,
+        {{ rounded_share_of('idle_pools.' ~ component, 'running.held_until', 'idle_pools.installed') }}
+            as {{ component }}_until,
+        {{ rounded_share_of('idle_pools.idle_' ~ component, 'running.held_until', 'idle_pools.all_held') }}
+            as idle_{{ component }}_until,
         {% endfor %}
-        *
+        running.held_until
     from running
+    inner join idle_pools
+        on
+            running.usage_date = idle_pools.usage_date
+            and running.site_id = idle_pools.site_id
+            and running.accelerator_id = idle_pools.accelerator_id
 ),
 
--- The rest is idle, and borne by those who held, in the same proportion.
 held_pools as (
     select
         usage_date,
@@ -59,14 +96,17 @@ held_pools as (
         product,
         held_accelerator_hours,
         {% for component in components %}
-        {{ component }}_workload_cny as {{ component }}_cny,
+        {{ component }}_until - coalesce(lag({{ component }}_until) over pool_order, 0) as {{ component }},
         {% endfor %}
         {% for component in components %}
-        {{ money_slice(component ~ '_idle_cny', 'held_until - held', 'held_until', 'all_held') }}
-            as idle_{{ component }}_cny,
+        idle_{{ component }}_until - coalesce(lag(idle_{{ component }}_until) over pool_order, 0)
+            as idle_{{ component }},
         {% endfor %}
-        cast(0 as decimal(38, 9)) as network_cny
-    from worked
+        0 as network
+    from slices_until
+    window pool_order as (
+        partition by usage_date, site_id, accelerator_id order by tenant_id, model_id, product
+    )
 ),
 
 -- Whoever was served away from where they asked is why the links of the site carry.
@@ -86,10 +126,10 @@ carried as (
 
 running_tokens as (
     select
-        pools.usage_date,
-        pools.site_id,
-        pools.accelerator_id,
-        pools.network_cny,
+        whole_pools.usage_date,
+        whole_pools.site_id,
+        whole_pools.accelerator_id,
+        whole_pools.network,
         carried.tenant_id,
         carried.model_id,
         carried.product,
@@ -98,10 +138,10 @@ running_tokens as (
             site order by carried.tenant_id, carried.model_id, carried.product rows unbounded preceding
         ) as tokens_until,
         sum(carried.tokens) over site as all_tokens
-    from pools
-    inner join carried on pools.usage_date = carried.usage_date and pools.site_id = carried.site_id
-    where pools.accelerator_id = 'network' and carried.tokens > 0
-    window site as (partition by pools.usage_date, pools.site_id)
+    from whole_pools
+    inner join carried on whole_pools.usage_date = carried.usage_date and whole_pools.site_id = carried.site_id
+    where whole_pools.accelerator_id = 'network' and carried.tokens > 0
+    window site as (partition by whole_pools.usage_date, whole_pools.site_id)
 ),
 
 held_networks as (
@@ -114,52 +154,53 @@ held_networks as (
         product,
         cast(0 as decimal(38, 6)) as held_accelerator_hours,
         {% for component in components %}
-        cast(0 as decimal(38, 9)) as {{ component }}_cny,
+        0 as {{ component }},
         {% endfor %}
         {% for component in components %}
-        cast(0 as decimal(38, 9)) as idle_{{ component }}_cny,
+        0 as idle_{{ component }},
         {% endfor %}
-        {{ money_slice('network_cny', 'tokens_until - tokens', 'tokens_until', 'all_tokens') }} as network_cny
+        {{ rounded_share_of('network', 'tokens_until', 'all_tokens') }}
+        - {{ rounded_share_of('network', 'tokens_until - tokens', 'all_tokens') }} as network
     from running_tokens
 ),
 
 held_pool_keys as (
-    select distinct
+    select
         usage_date,
         site_id,
         accelerator_id
-    from held_pools
+    from idle_pools
     union all
     select distinct
         usage_date,
         site_id,
         accelerator_id
-    from held_networks
+    from running_tokens
 ),
 
 -- Nobody holds it: the site keeps it.
 unallocated as (
     select
-        pools.usage_date,
-        pools.site_id,
-        pools.accelerator_id,
+        whole_pools.usage_date,
+        whole_pools.site_id,
+        whole_pools.accelerator_id,
         'unallocated' as tenant_id,
         'none' as model_id,
         'unallocated' as product,
         cast(0 as decimal(38, 6)) as held_accelerator_hours,
         {% for component in components %}
-        cast(0 as decimal(38, 9)) as {{ component }}_cny,
+        0 as {{ component }},
         {% endfor %}
         {% for component in components %}
-        pools.{{ component }}_cny as idle_{{ component }}_cny,
+        whole_pools.{{ component }} as idle_{{ component }},
         {% endfor %}
-        pools.network_cny
-    from pools
+        whole_pools.network
+    from whole_pools
     left join held_pool_keys
         on
-            pools.usage_date = held_pool_keys.usage_date
-            and pools.site_id = held_pool_keys.site_id
-            and pools.accelerator_id = held_pool_keys.accelerator_id
+            whole_pools.usage_date = held_pool_keys.usage_date
+            and whole_pools.site_id = held_pool_keys.site_id
+            and whole_pools.accelerator_id = held_pool_keys.accelerator_id
     where held_pool_keys.usage_date is null
 ),
 
@@ -179,16 +220,17 @@ select
     model_id,
     product,
     held_accelerator_hours,
-    depreciation_cny,
-    energy_cny,
-    network_cny,
-    operations_cny,
-    idle_depreciation_cny,
-    idle_energy_cny,
-    idle_operations_cny,
-    cast(idle_depreciation_cny + idle_energy_cny + idle_operations_cny as decimal(38, 9)) as idle_cny,
-    cast(
-        depreciation_cny + energy_cny + network_cny + operations_cny
-        + idle_depreciation_cny + idle_energy_cny + idle_operations_cny as decimal(38, 9)
-    ) as cost_cny
+    {{ from_nano_cny('depreciation') }} as depreciation_cny,
+    {{ from_nano_cny('energy') }} as energy_cny,
+    {{ from_nano_cny('network') }} as network_cny,
+    {{ from_nano_cny('operations') }} as operations_cny,
+    {{ from_nano_cny('idle_depreciation') }} as idle_depreciation_cny,
+    {{ from_nano_cny('idle_energy') }} as idle_energy_cny,
+    {{ from_nano_cny('idle_operations') }} as idle_operations_cny,
+    {{ from_nano_cny('idle_depreciation + idle_energy + idle_operations') }} as idle_cny,
+    {{
+        from_nano_cny(
+            'depreciation + energy + network + operations + idle_depreciation + idle_energy + idle_operations'
+        )
+    }} as cost_cny
 from everyone
