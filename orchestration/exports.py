@@ -166,7 +166,9 @@ def focus_select(
     )
     charges = f"select * from {FOCUS_TABLE}"
     if _columns(connection, "quality.fct_restatements", required=False):
-        charges += f" union all by name {ADJUSTMENTS}"
+        # A union takes the fewer decimals of the two, so the adjustments are given the types of the charges.
+        typed = ", ".join(f"cast({identifier(column)} as {data_type})" for column, data_type in columns)
+        charges += f" union all select {typed} from ({charges} where false union all by name {ADJUSTMENTS})"
     day = '("ChargePeriodStart" + interval 8 hours)::date'
     bounds = [f"{day} >= {literal(first.isoformat())}"] if first else []
     bounds += [f"{day} <= {literal(last.isoformat())}"] if last else []
