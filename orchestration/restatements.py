@@ -485,7 +485,11 @@ def _causes(connection: duckdb.DuckDBPyConnection, home: Home, entry: Entry, las
         for seen in (now, before):
             for delivery_id in [key for key, each in seen.items() if each.table_name in MONEY_TABLES]:
                 del seen[delivery_id]
-    backfills = list(_backfills_since(home, last.backfill_count))
+    backfills = [
+        backfill for backfill in _backfills_since(home, last.backfill_count)
+        # Of a backfill of nothing but money the words speak of money too.
+        if entry.edition != "capacity" or backfill.feed != "reference" or any(_is_of(each, backfill) for each in now.values())
+    ]
     causes = [
         Cause("", backfill.reason, None if backfill.feed == "reference" else business_days({
             *backfill.event_days,

@@ -217,8 +217,9 @@ def test_a_day_that_is_still_open_is_told_apart(filled: Home) -> None:
 
 
 def test_money_is_restated_to_its_last_digit_in_the_finance_edition_only(filled: Home) -> None:
-    """The capacity edition goes to readers who may not see money, also not in the name of a metric or a file."""
+    """The capacity edition goes to readers who may not see money, also not in a metric, a file name or a reason."""
     add_tokens(filled)
+    record_backfill(filled, Backfill("reference", date(1970, 1, 2), date(1970, 1, 2), "price was wrong", ()))
     spoil(filled, "update finance.fct_revenue_daily set net_revenue_cny = net_revenue_cny + 0.000000001")
     receive(filled, receipt("d1", "monday.jsonl"), receipt("d2", "late.jsonl"), receipt(
         "p1", "price_book.csv", date(1970, 1, 1), feed="reference", table="price_book"
@@ -226,7 +227,7 @@ def test_money_is_restated_to_its_last_digit_in_the_finance_edition_only(filled:
     warehouse.publish(filled, "run-2")
     assert restated(filled) == [moved_tokens("late delivery: late.jsonl")]
     assert restated(filled, "finance") == [(
-        MONDAY, True, "late delivery: late.jsonl; reference: price_book (price_book.csv)", "finance.fct_revenue_daily", "a",
+        MONDAY, True, "price was wrong; late delivery: late.jsonl; reference: price_book (price_book.csv)", "finance.fct_revenue_daily", "a",
         "net_revenue_cny", Decimal("1.000000001"), Decimal("1.000000002"),
     )]
 
