@@ -329,19 +329,24 @@ def _read_ndjson_by_line(con, format: TabularFormat, spool: Spool, faults: list)
     con.execute("""
         create or replace temp table by_line as
         select line_number, line, case
-            when not json_valid(line) then 'malformed_json'
-            when json_type(line) <> 'OBJECT' then 'not_an_object'
-            when len(json_keys(line)) <> len(list_distinct(json_keys(line))) then 'duplicate_key'
-        end as fault from text_line
+            when kind is null then 'malformed_json'
+            when kind <> 'OBJECT' then 'not_an_object'
+            when len(keys) <> len(list_distinct(keys)) then 'duplicate_key'
+        end as fault
+        from (select *, case when kind = 'OBJECT' then json_keys(line) end as keys
+              from (select line_number, line, case when json_valid(line) then json_type(line) end as kind from text_line))
     """)
     for number, code in con.execute("select line_number, fault from by_line where fault is not null order by 1").fetchall():
         faults.append((number, 1, code, messages[code]))
-    fields = ", ".join(f"nullif(json_extract(line, {literal(_json_path(name))}), 'null'::json) as {identifier(name)}" for name in format.inputs)
+    # One look into a line for all of its fields; each json_extract would parse it again.
+    paths = ", ".join(literal(_json_path(name)) for name in format.inputs)
+    fields = ", ".join(f"nullif(field[{n}], 'null'::json) as {identifier(name)}" for n, name in enumerate(format.inputs, 1))
     texts = ", ".join(_json_text(format.table, name) for name in format.inputs)
     con.execute(f"""
         create or replace temp view arrived as
         select line_number, 1::bigint as line_count, line as content, {texts}
-        from (select line_number, line, {fields} from by_line where fault is null)
+        from (select line_number, line, {fields}
+              from (select line_number, line, json_extract(line, [{paths}]) as field from by_line where fault is null))
     """)
 
 
