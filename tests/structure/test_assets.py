@@ -74,7 +74,7 @@ EXPECTED = {
     "publish": ({"duckdb"}, "published", "capacity finance"),
     "reports": ({"plotly", "html"}, "reports", "weekly_capacity"),
 }
-GROUPS = {"ledger": "raw", "capacity marts": "marts", "finance marts": "marts", "quality marts": "marts"}
+GROUPS = {"ledger": "raw", "payback": "forecast", "capacity marts": "marts", "finance marts": "marts", "quality marts": "marts"}
 
 
 def expected_assets() -> dict[str, tuple[str, set[str]]]:

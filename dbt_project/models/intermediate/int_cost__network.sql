@@ -7,6 +7,8 @@ link_costs as (select * from {{ ref('stg_reference__link_costs') }}),
 
 span as (select * from {{ ref('int_calendar__span') }}),
 
+token_usage as (select * from {{ ref('int_token_usage__hourly') }}),
+
 source_days as (
     select
         {{ business_date('usage_hour') }} as usage_date,
@@ -99,19 +101,66 @@ ends as (
     select
         usage_date,
         coalesce(a_site_id, 'unknown') as site_id,
-        network_of_a_cny as network_cny
+        network_of_a_cny as link_cny,
+        arrived_at_a_kilobits as arrived_kilobits,
+        capacity_mbps
     from halved
     union all
     select
         usage_date,
         coalesce(b_site_id, 'unknown') as site_id,
-        network_cny - network_of_a_cny as network_cny
+        network_cny - network_of_a_cny as link_cny,
+        arrived_at_b_kilobits as arrived_kilobits,
+        capacity_mbps
     from halved
+),
+
+sites as (
+    select
+        usage_date,
+        site_id,
+        cast(sum(link_cny) as decimal(38, 9)) as link_cny,
+        cast(sum(arrived_kilobits) as decimal(38, 0)) as arrived_kilobits,
+        cast(sum(capacity_mbps) as decimal(38, 0)) * 86400000 as capacity_kilobits
+    from ends
+    group by usage_date, site_id
+),
+
+-- The links carry all the operator's traffic. The service bears the share that it put on them: what was
+-- served at the site for other sites.
+served_away as (
+    select
+        {{ business_date('usage_hour') }} as usage_date,
+        serving_site_id as site_id,
+        cast(
+            round(
+                sum(coalesce(input_tokens, 0) + coalesce(cached_input_tokens, 0) + coalesce(output_tokens, 0))
+                * {{ var('bytes_per_token') }} * 8 / 1000, 0
+            ) as decimal(38, 0)
+        ) as own_kilobits
+    from token_usage
+    where origin_site_id <> serving_site_id
+    group by {{ business_date('usage_hour') }}, serving_site_id
+),
+
+-- Where no traffic was measured, the lit capacity stands in for it.
+carried as (
+    select
+        sites.usage_date,
+        sites.site_id,
+        sites.link_cny,
+        coalesce(served_away.own_kilobits, 0) as own_kilobits,
+        case when sites.arrived_kilobits > 0 then sites.arrived_kilobits else sites.capacity_kilobits end
+            as all_kilobits
+    from sites
+    left join served_away on sites.usage_date = served_away.usage_date and sites.site_id = served_away.site_id
 )
 
 select
     usage_date,
     site_id,
-    cast(sum(network_cny) as decimal(38, 9)) as network_cny
-from ends
-group by usage_date, site_id
+    case
+        when all_kilobits > 0 then {{ money_share('link_cny', 'least(own_kilobits, all_kilobits)', 'all_kilobits') }}
+        else cast(0 as decimal(38, 9))
+    end as network_cny
+from carried
