@@ -120,5 +120,7 @@ def test_every_formula_has_a_unit_test(manifest):
         "int_fragmentation__hourly", "int_placement__hotspots", "int_telemetry__hourly",
         "stg_ledger__surplus_records", "int_package__weights", "int_package__revenue_daily",
         "fct_package_burndown_daily", "fct_trial_conversion", "fct_package_demand",
+        "int_cost__allocated", "int_cost__depreciation", "int_cost__held", "int_cost__holdings", "int_cost__network",
+        "int_cost__pools", "int_energy__cost_daily", "int_energy__counters", "int_energy__hourly",
     }
     assert formulas - tested == set()
