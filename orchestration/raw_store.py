@@ -40,6 +40,11 @@ PARSER_VERSION = f"1+duckdb{'.'.join(duckdb.__version__.split('.')[:2])}"
 MEMORY_LIMIT = os.environ.get("TIDEGAUGE_PARSE_MEMORY", "640MB")
 # Fewer bytes than this in all are not worth starting processes for.
 PARALLEL_BYTES = 16 * 2**20
+QUARANTINE_TYPES = {
+    "delivery_id": "varchar", "table_name": "varchar", "feed": "varchar", "line_number": "bigint", "line_count": "bigint",
+    "reason_code": "varchar", "message": "varchar", "raw_bytes": "blob",
+}
+
 Progress = Callable[[int, int, str], None]
 
 
@@ -444,20 +449,15 @@ def _quarantine_whole(home: Home, file: LandingFile, format, source_id, delivery
     ))
 
 
-def _commit_parquet(path: Path, columns: list) -> None:
-    """Writes quarantined lines aside and renames them into place."""
-    # Imported here: it costs as much as 50,000 rows do, and a clean delivery has no use for it.
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = pa.schema([
-        ("delivery_id", pa.string()), ("table_name", pa.string()), ("feed", pa.string()), ("line_number", pa.int64()),
-        ("line_count", pa.int64()), ("reason_code", pa.string()), ("message", pa.string()), ("raw_bytes", pa.binary()),
-    ])
+def _commit_parquet(path: Path, columns: Sequence[Sequence]) -> None:
+    """Writes quarantined lines aside and renames them into place; ``columns`` in the order of QUARANTINE_TYPES."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    arrays = [pa.array(values, kind) for values, kind in zip(columns, schema.types, strict=True)]
-    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), part, compression="zstd")
+    with duckdb.connect() as con:
+        con.execute(f"create table rejected ({', '.join(f'{name} {kind}' for name, kind in QUARANTINE_TYPES.items())})")
+        lists = ", ".join(f"unnest(?::{kind}[])" for kind in QUARANTINE_TYPES.values())
+        con.execute(f"insert into rejected select {lists}", [list(values) for values in columns])
+        con.execute(f"copy rejected to {literal(str(part))} (format parquet, compression zstd)")
     os.replace(part, path)
 
 
