@@ -44,6 +44,20 @@ def test_requests_and_tokens_of_a_request_trace_all_arrive(
     """) == [(requests, input_tokens, output_tokens)]
 
 
+def test_real_tokens_meet_real_prices(traces_home, query):
+    """By hand: 61,194,628 tokens at 6.50 and 595,432 at 27 are 413.841746 CNY; 22,361,870 at 0.80 and 4,088,665 at 4.80, 37.515088."""
+    assert query(traces_home.warehouse, """
+        select model_id, sum(list_revenue_cny) from intermediate.int_usage__settled
+        where model_id in ('azure-conv', 'mooncake') group by model_id order by model_id
+    """) == [("azure-conv", Decimal("37.515088")), ("mooncake", Decimal("413.841746"))]
+    assert query(traces_home.warehouse, "select model_id from intermediate.int_usage__settled where settlement <> 'list_price'") == []
+    # The latest dated prices of DeepSeek, by day and by night.
+    assert query(traces_home.warehouse, """
+        select distinct time_band, price_cny_per_million from intermediate.int_usage__settled
+        where model_id = 'servegen-deepseek-r1' and token_type = 'output' order by time_band
+    """) == [("off_peak", Decimal("13.5")), ("peak", Decimal(27))]
+
+
 def test_philly_jobs_are_all_there_also_the_rows_that_repeat(traces_home, shared_data, query):
     """Deduplication by content would drop 40 real jobs: the trace has no ids."""
     with gzip.open(next((shared_data / "philly").glob("*.csv.gz")), "rt") as stream:
@@ -110,7 +124,7 @@ def test_every_delivery_adds_up_and_nothing_is_quarantined_whole(traces_home, qu
         where received_count <> loaded_count + duplicate_count + quarantined_count or status <> 'loaded'
     """) == []
     for format in ("azure_llm", "mooncake", "servegen", "servegen_lengths", "philly", "openb_pods", "openb_nodes",
-                   "helios", "llview_gpu", "sacct_hb_jobinfo", "sacct_xdmod"):
+                   "helios", "llview_gpu", "sacct_hb_jobinfo", "sacct_xdmod", "llm_prices_cn", "reference_price_book"):
         assert query(traces_home.capacity, f"select count(*) > 0 from quality.fct_deliveries where format = '{format}'") == [(True,)], format
 
 
