@@ -28,11 +28,17 @@ PUBLISH = (
 DIMENSIONS = {"dim_site": "site_id", "dim_link": "link_id", "dim_accelerator": "accelerator_id", "dim_model": "model_id",
               "dim_tenant": "tenant_id"}
 
+# 100 of list revenue less 10 of discount and 6 of tax, and 20 and 1 of packages; all of it is cost, but for 55.
+MARGIN_CNY = {
+    "list_revenue": 100, "discount": 10, "tax": 6, "package_revenue": 20, "breakage": 1, "net_revenue": 105,
+    "depreciation": 20, "energy": 10, "network": 5, "operations": 5, "idle": 10, "cost": 50, "gross_margin": 55,
+}
+
 
 def make_warehouse(home: Home, vintage: int = 1) -> None:
     """A warehouse with every mart that publishing expects, one row each; ``vintage`` stands in all of them."""
     with warehouse.connect(home) as con:
-        for schema in ("raw", "capacity", "quality"):
+        for schema in ("raw", "capacity", "finance", "quality"):
             con.execute(f"create schema if not exists {schema}")
         marts = {f"capacity.{name}": f"'a' as {key}" for name, key in DIMENSIONS.items()} | {
             "capacity.dim_date": "date '2026-11-16' as usage_date, '2026-W47' as iso_week",
@@ -55,6 +61,18 @@ def make_warehouse(home: Home, vintage: int = 1) -> None:
                 "1::bigint as quarantined_count",
             "quality.fct_reconciliation": "'input_tokens' as metric, 0::hugeint as difference",
             "quality.fct_freshness": "timestamp '2026-11-22 15:59' as last_event_at",
+            "finance.fct_margin_daily":
+                "date '2026-11-16' as usage_date, 'a' as serving_site_id, 't' as tenant_id, 'm' as model_id, 'payg' as product, "
+                + ", ".join(f"{value}::decimal(38, 9) as {name}_cny" for name, value in MARGIN_CNY.items())
+                + ", 3::decimal(38, 0) as tokens, 2::decimal(38, 0) as priced_tokens, 1::decimal(38, 0) as package_tokens, "
+                "0::decimal(38, 0) as trial_tokens, 0::decimal(38, 0) as unpriced_tokens",
+            "finance.fct_unit_economics_weekly": "'2026-W47' as iso_week, 'a' as site_id, 'm' as model_id",
+            "finance.fct_price_position":
+                "date '2026-11-16' as price_date, 'm' as model_id, 'input' as token_type, 'v' as vendor, 'm' as model_name",
+            "finance.fct_package_burndown_daily": "date '2026-11-16' as usage_date, 's' as subscription_id",
+            "finance.fct_trial_conversion": "'2026-W47' as cohort_week, 'enterprise' as segment",
+            "finance.fct_money_reconciliation": "'received_tokens' as metric, 0::hugeint as difference",
+            "finance.focus_cost_and_usage": "'c' as x_ChargeId",
         }
         for table, columns in marts.items():
             con.execute(f"create or replace table {table} as select {columns}, {vintage} as vintage")

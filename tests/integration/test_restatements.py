@@ -58,7 +58,6 @@ def filled(home: Home) -> Home:
     spoil(home, """
         alter table capacity.fct_token_usage_hourly add column usage_date DATE;
         update capacity.fct_token_usage_hourly set usage_date = date '2026-11-16';
-        create schema finance;
         create table finance.fct_revenue_daily as
             select date '2026-11-16' as usage_date, 'a' as serving_site_id, 't' as tenant_id,
                    1.000000001::DECIMAL(38, 9) as net_revenue_cny;
