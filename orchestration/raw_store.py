@@ -10,6 +10,7 @@ No parsing (``strict_parse``) and no views (``warehouse``) here.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import multiprocessing
@@ -30,7 +31,7 @@ from orchestration.home import Home
 from orchestration.landing import LandingFile, land, scan
 from orchestration.sources.base import Format, FormatError, RowFormat
 from orchestration.sources.registry import UnknownFormat
-from orchestration.spool import KEPT_OF_LONG_LINE, Spool, raw_lines, spool
+from orchestration.spool import KEPT_OF_LONG_LINE, LONGEST_LINE, Spool, raw_lines, spool
 from orchestration.sql import literal
 
 __all__ = ["Receipt", "ingest", "land", "pending", "receipts", "scan"]
@@ -42,7 +43,7 @@ MEMORY_LIMIT = os.environ.get("TIDEGAUGE_PARSE_MEMORY", "640MB")
 PARALLEL_BYTES = 16 * 2**20
 QUARANTINE_TYPES = {
     "delivery_id": "varchar", "table_name": "varchar", "feed": "varchar", "line_number": "bigint", "line_count": "bigint",
-    "reason_code": "varchar", "message": "varchar", "raw_bytes": "blob",
+    "reason_code": "varchar", "message": "varchar", "raw_bytes": "varchar",
 }
 
 Progress = Callable[[int, int, str], None]
@@ -427,11 +428,11 @@ def _write_quarantine(home: Home, file: LandingFile, table_name: str, spooled: S
     is_text = spooled.line_count > 0
     raw = raw_lines(file.path, numbers, vouched=_is_vouched(file)) if is_text else {}
     raw.update({number: line.raw for number, line in spooled.aside.items()})
-    columns = list(zip(*(
+    rows = (
         (spooled.delivery_id, table_name, file.feed, number, count, reason, message, raw.get(number, b""))
         for number, count, reason, message in rejected
-    ), strict=True))
-    _commit_parquet(home.quarantine / file.feed / f"{spooled.delivery_id}.parquet", columns)
+    )
+    _commit_parquet(home.quarantine / file.feed / f"{spooled.delivery_id}.parquet", rows)
 
 
 def _quarantine_whole(home: Home, file: LandingFile, format, source_id, delivery_id, fault: FormatError, base) -> Receipt:
@@ -439,8 +440,8 @@ def _quarantine_whole(home: Home, file: LandingFile, format, source_id, delivery
     with file.path.open("rb") as stream:
         head = stream.read(KEPT_OF_LONG_LINE)
     table_name = format.table.name if format else (file.manifest.get("table") or file.feed)
-    columns = [(value,) for value in (delivery_id, table_name, file.feed, 0, 1, fault.code, fault.message, head)]
-    _commit_parquet(home.quarantine / file.feed / f"{delivery_id}.parquet", columns)
+    row = (delivery_id, table_name, file.feed, 0, 1, fault.code, fault.message, head)
+    _commit_parquet(home.quarantine / file.feed / f"{delivery_id}.parquet", [row])
     return _commit(home, Receipt(
         **base, delivery_id=delivery_id, table_name=table_name, format=format.name if format else "unknown",
         source_id=source_id, byte_count=file.path.stat().st_size, received_count=1, loaded_count=0, duplicate_count=0,
@@ -449,15 +450,23 @@ def _quarantine_whole(home: Home, file: LandingFile, format, source_id, delivery
     ))
 
 
-def _commit_parquet(path: Path, columns: Sequence[Sequence]) -> None:
-    """Writes quarantined lines aside and renames them into place; ``columns`` in the order of QUARANTINE_TYPES."""
+def _commit_parquet(path: Path, rows: Iterable[tuple]) -> None:
+    """Writes quarantined lines aside and renames them into place; ``rows`` in the order of QUARANTINE_TYPES."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    text = part.with_suffix(".text")
+    # By a file of text: to bind one value, DuckDB imports pandas, which costs as much as 200,000 rows do.
+    with text.open("w", encoding="utf-8") as stream:
+        for *values, raw in rows:
+            stream.write(json.dumps(dict(zip(QUARANTINE_TYPES, [*values, raw.hex()], strict=True))) + "\n")
+    columns = ", ".join(f"{name}: '{kind}'" for name, kind in QUARANTINE_TYPES.items())
     with duckdb.connect() as con:
-        con.execute(f"create table rejected ({', '.join(f'{name} {kind}' for name, kind in QUARANTINE_TYPES.items())})")
-        lists = ", ".join(f"unnest(?::{kind}[])" for kind in QUARANTINE_TYPES.values())
-        con.execute(f"insert into rejected select {lists}", [list(values) for values in columns])
-        con.execute(f"copy rejected to {literal(str(part))} (format parquet, compression zstd)")
+        con.execute(f"""
+            copy (select * replace (unhex(raw_bytes) as raw_bytes) from read_ndjson({literal(glob.escape(str(text)))},
+                columns = {{{columns}}}, maximum_object_size = {3 * LONGEST_LINE}))
+            to {literal(str(part))} (format parquet, compression zstd)
+        """)
+    text.unlink()
     os.replace(part, path)
 
 
