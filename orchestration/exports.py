@@ -76,7 +76,7 @@ ADJUSTMENTS = f"""
         select
             "BillingCurrency", "PricingCurrency", "InvoiceIssuerName", "ProviderName", "PublisherName", "ServiceCategory",
             "ServiceName", "ServiceSubcategory"
-        from {FOCUS_TABLE} limit 1
+        from {FOCUS_TABLE} order by "ServiceName" desc limit 1
     ) as constants
 """
 
@@ -234,7 +234,4 @@ def _value(column: str, data_type: str, format: str) -> str:
 def _focus_value(column: str, data_type: str, format: str) -> str:
     if data_type == "TIMESTAMP":
         return f"strftime({column}, '%Y-%m-%dT%H:%M:%SZ')" if format == "csv" else f"cast({column} as TIMESTAMPTZ)"
-    if format == "csv" and data_type == "DECIMAL(38,0)":
-        # FOCUS knows no integers; a reader that guesses types from the text must see a decimal.
-        return f"cast({column} as DECIMAL(38, 1))"
     return _value(column, data_type, format)

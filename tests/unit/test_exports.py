@@ -162,7 +162,7 @@ def test_instants_are_utc_decimals_are_exact_and_text_is_no_formula(charges):
     assert first["BilledCost"] == "0.000000001"
     assert second["BilledCost"] == "4.050000000"
     # A reader that guesses types must guess decimal, which FOCUS demands, from every quantity.
-    assert second["ConsumedQuantity"] == "1500000.0"
+    assert second["ConsumedQuantity"] == "1500000.000000"
     assert second["ChargeDescription"] == "'=1+1"
 
 

@@ -4,7 +4,7 @@
 #}
 {% set charge_key = [
     'charge_kind', 'usage_date', 'serving_site_id', 'tenant_id', 'model_id', 'product', 'token_type',
-    'context_floor_tokens', 'time_band', 'settlement', 'subscription_id', 'list_unit_price'
+    'context_floor_tokens', 'time_band', 'settlement', 'subscription_id', 'accelerator_id', 'list_unit_price'
 ] %}
 {% set no_text = 'cast(null as ' ~ text_type() ~ ')' %}
 {% set no_number = 'cast(null as decimal(38, 9))' %}
@@ -17,6 +17,10 @@ entries as (select * from {{ ref('int_package__entries') }}),
 holdings as (select * from {{ ref('int_package__holdings') }}),
 
 prices as (select * from {{ ref('int_price__effective') }}),
+
+rentals as (select * from {{ ref('int_rental__priced') }}),
+
+discounts as (select * from {{ ref('int_discount__effective') }}),
 
 packages as (select * from {{ ref('stg_reference__packages') }}),
 
@@ -121,6 +125,28 @@ priced as (
     from usage
 ),
 
+rented as (
+    select
+        rentals.usage_date,
+        rentals.serving_site_id,
+        rentals.tenant_id,
+        rentals.product,
+        rentals.accelerator_id,
+        rentals.list_revenue_cny,
+        rentals.list_revenue_cny - rentals.discount_cny as billed_cny,
+        cast(rentals.price_cny_per_accelerator_hour as decimal(18, 9)) as list_unit_price,
+        cast(rentals.price_cny_per_accelerator_hour * (1 - coalesce(discounts.discount_ratio, 0)) as decimal(18, 9))
+            as discounted_unit_price,
+        cast(rentals.held_accelerator_hours as decimal(20, 6)) as pricing_quantity
+    from rentals
+    left join discounts
+        on
+            rentals.usage_date = discounts.usage_date
+            and rentals.tenant_id = discounts.tenant_id
+            and rentals.model_id = discounts.model_id
+    where rentals.price_cny_per_accelerator_hour is not null
+),
+
 -- Contracted cost has 15 decimals in every part: a union with fewer would round it.
 charges as (
     select
@@ -135,6 +161,7 @@ charges as (
         time_band,
         settlement,
         subscription_id,
+        {{ no_text }} as accelerator_id,
         list_unit_price,
         case when settlement = 'blocked' then 0 else discounted_unit_price end as contracted_unit_price,
         pricing_quantity,
@@ -154,11 +181,36 @@ charges as (
             when 'package' then recognised_cny
             else 0
         end as effective_cost,
-        tokens as consumed_tokens,
+        cast(tokens as decimal(38, 6)) as consumed_quantity,
         case when settlement = 'package' then quota_tokens end
             as commitment_tokens,
         false as is_correction
     from priced
+    union all
+    select
+        'rental' as charge_kind,
+        usage_date,
+        serving_site_id,
+        tenant_id,
+        {{ no_text }} as model_id,
+        product,
+        {{ no_text }} as token_type,
+        cast(null as bigint) as context_floor_tokens,
+        {{ no_text }} as time_band,
+        'list_price' as settlement,
+        {{ no_text }} as subscription_id,
+        accelerator_id,
+        list_unit_price,
+        discounted_unit_price as contracted_unit_price,
+        pricing_quantity,
+        list_revenue_cny as list_cost,
+        cast(discounted_unit_price * pricing_quantity as decimal(38, 15)) as contracted_cost,
+        billed_cny as billed_cost,
+        billed_cny as effective_cost,
+        pricing_quantity as consumed_quantity,
+        {{ no_number }} as commitment_tokens,
+        false as is_correction
+    from rented
     union all
     -- What the customer used under a trial is charged and given back in full.
     select
@@ -173,6 +225,7 @@ charges as (
         {{ no_text }} as time_band,
         'trial' as settlement,
         subscription_id,
+        {{ no_text }} as accelerator_id,
         {{ no_number }} as list_unit_price,
         {{ no_number }} as contracted_unit_price,
         {{ no_number }} as pricing_quantity,
@@ -180,7 +233,7 @@ charges as (
         cast(-sum(list_cost) as decimal(38, 15)) as contracted_cost,
         -sum(list_cost) as billed_cost,
         -sum(list_cost) as effective_cost,
-        {{ no_number }} as consumed_tokens,
+        {{ no_number }} as consumed_quantity,
         {{ no_number }} as commitment_tokens,
         false as is_correction
     from priced
@@ -201,6 +254,7 @@ charges as (
         {{ no_text }} as time_band,
         'package' as settlement,
         entries.subscription_id,
+        {{ no_text }} as accelerator_id,
         grants.list_price_cny as list_unit_price,
         grants.price_cny as contracted_unit_price,
         0 as pricing_quantity,
@@ -208,7 +262,7 @@ charges as (
         cast(0 as decimal(38, 15)) as contracted_cost,
         0 as billed_cost,
         sum(entries.package_revenue_cny + entries.breakage_cny) as effective_cost,
-        {{ no_number }} as consumed_tokens,
+        {{ no_number }} as consumed_quantity,
         sum(entries.quota_tokens) as commitment_tokens,
         false as is_correction
     from entries
@@ -233,6 +287,7 @@ charges as (
         {{ no_text }} as time_band,
         'package' as settlement,
         entries.subscription_id,
+        {{ no_text }} as accelerator_id,
         grants.list_price_cny as list_unit_price,
         entries.transfer_cny as contracted_unit_price,
         1 as pricing_quantity,
@@ -240,7 +295,7 @@ charges as (
         cast(entries.transfer_cny as decimal(38, 15)) as contracted_cost,
         entries.transfer_cny as billed_cost,
         0 as effective_cost,
-        {{ no_number }} as consumed_tokens,
+        {{ no_number }} as consumed_quantity,
         entries.quota_tokens as commitment_tokens,
         false as is_correction
     from entries
@@ -260,6 +315,7 @@ charges as (
         {{ no_text }} as time_band,
         'package' as settlement,
         entries.subscription_id,
+        {{ no_text }} as accelerator_id,
         -entries.transfer_cny as list_unit_price,
         -entries.transfer_cny as contracted_unit_price,
         -1 as pricing_quantity,
@@ -267,7 +323,7 @@ charges as (
         cast(entries.transfer_cny as decimal(38, 15)) as contracted_cost,
         entries.transfer_cny as billed_cost,
         0 as effective_cost,
-        {{ no_number }} as consumed_tokens,
+        {{ no_number }} as consumed_quantity,
         0 as commitment_tokens,
         date_trunc('month', entries.usage_date) > date_trunc('month', grants.granted_date) as is_correction
     from entries
@@ -287,6 +343,7 @@ described as (
         end as token_meter,
         case
             when charges.charge_kind = 'usage' then charges.model_id || '/' || charges.token_type
+            when charges.charge_kind = 'rental' then charges.accelerator_id || '/rental'
             when charges.charge_kind <> 'trial_credit' then grants.package_id
         end as sku_id,
         case
@@ -327,6 +384,7 @@ select
                     when 'blocked' then ', beyond ' || described.package_name || ', not charged'
                     else ', list price'
                 end
+        when described.charge_kind = 'rental' then 'Rental of ' || described.accelerator_id || ', list price'
         when described.charge_kind = 'trial_credit' then 'Trial ' || described.package_name || ': given free of charge'
         when described.charge_kind = 'unused' then 'Quota of ' || described.package_name || ' that lapsed unused'
         when described.charge_kind = 'purchase' then 'Purchase of ' || described.package_name
@@ -348,8 +406,11 @@ select
     case when described.commitment_role is not null then 'Token Package' end as "CommitmentDiscountType",
     case when not described.is_correction and described.commitment_tokens is not null then 'Quota Tokens' end
         as "CommitmentDiscountUnit",
-    cast(described.consumed_tokens as decimal(38, 0)) as "ConsumedQuantity",
-    case when described.consumed_tokens is not null then 'Tokens' end as "ConsumedUnit",
+    cast(described.consumed_quantity as decimal(38, 6)) as "ConsumedQuantity",
+    case
+        when described.charge_kind = 'rental' then 'Accelerator-Hours'
+        when described.consumed_quantity is not null then 'Tokens'
+    end as "ConsumedUnit",
     cast(described.contracted_cost as decimal(38, 15)) as "ContractedCost",
     cast(described.contracted_unit_price as decimal(38, 9)) as "ContractedUnitPrice",
     cast(described.effective_cost as decimal(38, 9)) as "EffectiveCost",
@@ -368,6 +429,7 @@ select
     cast(described.pricing_quantity as decimal(38, 6)) as "PricingQuantity",
     case
         when described.charge_kind = 'usage' then '1000000 Tokens'
+        when described.charge_kind = 'rental' then 'Accelerator-Hours'
         when described.charge_kind <> 'trial_credit' then 'Packages'
     end as "PricingUnit",
     '{{ var("provider_name") }}' as "ProviderName",
@@ -375,10 +437,13 @@ select
     described.serving_site_id as "RegionId",
     sites.site_name as "RegionName",
     'AI and Machine Learning' as "ServiceCategory",
-    'Token Service' as "ServiceName",
-    'Generative AI' as "ServiceSubcategory",
+    case when described.charge_kind = 'rental' then 'Accelerator Rental' else 'Token Service' end as "ServiceName",
+    case when described.charge_kind = 'rental' then 'Machine Learning' else 'Generative AI' end as "ServiceSubcategory",
     described.sku_id as "SkuId",
-    case when described.sku_id is not null then coalesce(described.token_meter, 'Packages') end as "SkuMeter",
+    case
+        when described.charge_kind = 'rental' then 'Accelerator Hours'
+        when described.sku_id is not null then coalesce(described.token_meter, 'Packages')
+    end as "SkuMeter",
     case
         when described.charge_kind = 'usage'
             then
