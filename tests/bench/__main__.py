@@ -76,8 +76,9 @@ def usage_file(path: Path, rows: int) -> Path:
 
 
 def ingest_figures(scratch: Path) -> list[Figure]:
-    """Loading a gz JSONL file: ours and its peers, per million rows, start-up included."""
+    """Loading a gz JSONL file: ours and its peers, per million rows, start-up included; and start-up apart, by one row."""
     files = {1: usage_file(scratch / "usage.jsonl.gz", ROWS)}
+    one_row = usage_file(scratch / "one.jsonl.gz", 1)
     found = []
     for name in CONTENDERS:
         part = PART.get(name, 1)
@@ -91,6 +92,10 @@ def ingest_figures(scratch: Path) -> list[Figure]:
             shutil.rmtree(folder)
         cpu = statistics.median(cpu for cpu, _ in samples) * part * 1_000_000 / ROWS
         found.append(Figure(f"ingest: {name}", cpu, statistics.median(peak for _, peak in samples), "CPU-s per million rows"))
+        folder = scratch / f"{name}-start"
+        folder.mkdir()
+        command = [sys.executable, "-m", "tests.bench.contenders", name, str(one_row), str(folder)]
+        found.append(Figure(f"start-up: {name}", *measure(command), "CPU-s"))
     return found
 
 
