@@ -154,7 +154,7 @@ def moved(mart: DailyMart, pairs: str, measures: Sequence[Measure]) -> str:
     """SQL of the figures by day and site that are not what they were, on days that had figures before.
 
     ``gross_change`` adds up the changes below the site, so it is not zero when figures moved between
-    two tenants of one site and the site's own figure stayed.
+    two tenants of one site and the site's own figure stayed. A new tenant with nothing moves nothing.
     """
     site = identifier(mart.site) if mart.site else "cast(null as VARCHAR)"
     parts = []
@@ -162,12 +162,13 @@ def moved(mart: DailyMart, pairs: str, measures: Sequence[Measure]) -> str:
         before, after = side(measure, "before"), side(measure, "after")
         change = f"abs(coalesce({after}, 0) - coalesce({before}, 0))"
         differs = measure.differs(before, after)
+        site_differs = measure.differs(f"{measure.aggregate}({before})", f"{measure.aggregate}({after})")
         parts.append(
             f"select {DAY}, {literal(mart.name)} as mart, {site} as site_id, {literal(measure.name)} as metric, "
             f"try_cast({measure.aggregate}({before}) as {EXACT_TYPE}) as before, "
             f"try_cast({measure.aggregate}({after}) as {EXACT_TYPE}) as after, "
             f"try_cast({measure.aggregate}({change}) filter ({differs}) as {EXACT_TYPE}) as gross_change "
             f"from {pairs} where {DAY} in (select {DAY} from {pairs} where in_before) "
-            f"group by all having bool_or({differs})"
+            f"group by all having {site_differs} or bool_or({differs} and {change} > 0)"
         )
     return " union all ".join(parts)

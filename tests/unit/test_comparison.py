@@ -68,6 +68,11 @@ def test_tokens_that_move_from_one_tenant_to_another_are_told_although_the_site_
     ]
 
 
+def test_a_new_tenant_with_nothing_moves_nothing(connection) -> None:
+    """A late request without reasoning tokens would list a change of reasoning tokens from n to n."""
+    assert moved_between(connection, row(60, "a"), row(60, "a") + ", " + row(0, "b", seconds=0, ratio=0)) == []
+
+
 def test_a_new_day_is_no_restatement_but_a_new_site_on_an_old_day_is(connection) -> None:
     """Every nightly run adds a day; listing it would hide what really changed."""
     after = ", ".join((row(1), row(7, site="cn-gd", ratio=0.25), row(5, day=TUESDAY)))
