@@ -1,6 +1,12 @@
 {{ config(materialized='table') }}
 
-{{ reference_rows('competitor_prices', key=['vendor', 'model_name', 'token_type', 'above_input_tokens', 'observed_date'], columns=[
+{{ reference_rows('competitor_prices', key=[
+    'vendor',
+    'model_name',
+    'token_type',
+    'above_input_tokens',
+    'observed_date'
+], columns=[
     'vendor',
     'model_name',
     'model_class',
