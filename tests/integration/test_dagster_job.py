@@ -84,7 +84,7 @@ def test_progress_names_every_step_from_start_to_end(finished) -> None:
     _, _, told = finished
     for kind in ("started", "succeeded"):
         steps = [progress.step for progress in told if progress.kind == kind]
-        assert {"raw__token_usage", "raw_checks_token_usage", "dbt_build", "forecast", "published__capacity",
+        assert {"raw__token_usage", "raw_checks_token_usage", "dbt_build", "forecast", "published",
                 "reports__weekly_capacity"} <= set(steps)
     loads = [(p.done, p.total) for p in told if p.kind == "advanced" and p.step == "raw/token_usage"]
     assert loads[-1] == (8, 8)
@@ -172,7 +172,7 @@ def test_a_failed_audit_is_told_from_other_failures(copy: Home) -> None:
     with warehouse.connect(copy) as connection:
         connection.execute("update quality.fct_deliveries set loaded_count = loaded_count + 1")
     outcome = materialize(copy, PUBLISH)
-    assert (outcome.success, outcome.reason, outcome.failed_step) == (False, "audit_blocked", "published__capacity")
+    assert (outcome.success, outcome.reason, outcome.failed_step) == (False, "audit_blocked", "published")
     assert "9 deliveries do not add up" in outcome.error_message
     assert copy.capacity.read_bytes() == before
 
