@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestration.console import CommandError, Console, shown
-from orchestration.home import PROJECT, Home
+from orchestration.home import EDITIONS, PROJECT, Home
 
 if TYPE_CHECKING:
     from orchestration.definitions import RunOutcome
@@ -717,7 +717,7 @@ def _publish_sequences(home: Home) -> dict[str, int]:
 
     return {
         edition: found[-1].sequence if (found := restatements.entries(home, edition)) else 0
-        for edition in restatements.EDITIONS
+        for edition in EDITIONS
     }
 
 
@@ -1086,10 +1086,10 @@ def export_parquet(
 def _export_marts(here: Session, format: str, marts: list[str] | None, edition: str | None, out: Path | None) -> None:
     from orchestration import exports
 
-    if edition not in (None, "capacity", "finance"):
-        raise CommandError(f"there is no edition {edition!r}", next_step="use capacity or finance")
+    if edition not in (None, *EDITIONS):
+        raise CommandError(f"there is no edition {edition!r}", next_step=f"use {' or '.join(EDITIONS)}")
     _published(here)
-    editions = [here.home.edition(edition)] if edition else [here.home.capacity, here.home.finance]
+    editions = [here.home.edition(name) for name in ([edition] if edition else EDITIONS)]
     known = {published: exports.tables_of(published) for published in editions if published.exists()}
     chosen: dict[Path, list[str]] = {published: [] for published in known}
     for name in marts or ():

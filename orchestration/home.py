@@ -10,6 +10,10 @@ PROJECT = Path(__file__).resolve().parent.parent
 DBT_PROJECT = PROJECT / "dbt_project"
 
 
+# The published files; what each holds is in warehouse.py.
+EDITIONS = ("capacity", "finance")
+
+
 @dataclass(frozen=True)
 class Home:
     """The home folder: ``data/`` of the project, or what TIDEGAUGE_HOME names."""

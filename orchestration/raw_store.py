@@ -27,6 +27,7 @@ from uuid import uuid4
 import duckdb
 
 from orchestration import faults, landing, strict_parse
+from orchestration.durable import commit_text
 from orchestration.home import Home
 from orchestration.landing import LandingFile, land, scan
 from orchestration.sources.base import Format, FormatError, RowFormat
@@ -372,7 +373,7 @@ def _known(home: Home, file: LandingFile, source_id: str, delivery_id: str, repl
     )
     name = hashlib.sha256(here.encode()).hexdigest()[:24]
     text = json.dumps(asdict(sighting), default=lambda value: value.isoformat(), ensure_ascii=False, indent=1)
-    _commit_text(_receipt_folder(home, file.feed) / f"again-{name}.json", text + "\n")
+    commit_text(_receipt_folder(home, file.feed) / f"again-{name}.json", text + "\n")
     return True
 
 
@@ -472,17 +473,6 @@ def _commit_parquet(path: Path, rows: Iterable[tuple]) -> None:
 
 def _commit(home: Home, receipt: Receipt) -> Receipt:
     faults.point("ingest:before_receipt")
-    _commit_text(_receipt_folder(home, receipt.feed) / f"{receipt.delivery_id}.json", receipt.to_json())
+    commit_text(_receipt_folder(home, receipt.feed) / f"{receipt.delivery_id}.json", receipt.to_json())
     faults.point("ingest:after_receipt")
     return receipt
-
-
-def _commit_text(path: Path, text: str) -> None:
-    """Writes a file aside, syncs it and renames it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(part, path)

@@ -41,12 +41,12 @@ from orchestration.comparison import (
     shared_measures,
 )
 from orchestration.contracts import FINANCE_REFERENCE_TABLES
-from orchestration.home import Home
+from orchestration.durable import commit_text, sync
+from orchestration.home import EDITIONS, Home
 from orchestration.sql import count, identifier, literal
 
 log = logging.getLogger("tidegauge.restatements")
 
-EDITIONS = ("capacity", "finance")
 PENDING = ".pending-"
 # Every so many publishes the figures of all days are kept again.
 WHOLE_EVERY = 32
@@ -126,7 +126,7 @@ class Entry:
             mart: {day.isoformat(): fingerprint for day, fingerprint in days.items()} for mart, days in self.days.items()
         }
         text = json.dumps(values, default=lambda value: value.isoformat(), indent=1) + "\n"
-        _write_text(self.folder / "publication.json", text)
+        commit_text(self.folder / "publication.json", text)
 
 
 # --- backfills that were asked for ---------------------------------------------------------------
@@ -146,12 +146,9 @@ class Backfill:
 def record_backfill(home: Home, backfill: Backfill) -> None:
     """Keeps a backfill's reason until a publish has told it; call it holding the writer lock."""
     folder = _backfills(home)
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{_backfill_count(home) + 1:08d}.json"
-    aside = folder / f".{path.name}.part"
-    _write_text(aside, json.dumps(asdict(backfill), default=lambda day: day.isoformat(), ensure_ascii=False) + "\n")
-    os.replace(aside, path)
-    _sync(folder)
+    commit_text(path, json.dumps(asdict(backfill), default=lambda day: day.isoformat(), ensure_ascii=False) + "\n")
+    sync(folder)
 
 
 def _backfills(home: Home) -> Path:
@@ -197,7 +194,7 @@ def settle(home: Home) -> None:
                 os.replace(path, path.with_name(path.name.removeprefix(PENDING)))
             else:
                 shutil.rmtree(path)
-            _sync(folder)
+            sync(folder)
 
 
 def _is_live(home: Home, edition: str, pending: Path) -> bool:
@@ -295,7 +292,7 @@ def write(
         _keep_restatements(connection, entry, last, _causes(connection, home, entry, last))
     entry.write()
     for path in (*folder.iterdir(), folder, folder.parent, home.history):
-        _sync(path)
+        sync(path)
     total = _write_table(connection, [*found, entry])
     connection.execute("drop table moved_figures")
     return total
@@ -641,18 +638,3 @@ def _read_figures(
 
 
 # --- files ---------------------------------------------------------------------------------------
-
-
-def _write_text(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

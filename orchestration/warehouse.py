@@ -32,6 +32,7 @@ from orchestration import faults, restatements
 from orchestration.audit import MART_KEYS, AuditCheck, AuditFailed, audit
 from orchestration.canonical import hash_tables
 from orchestration.contracts import SYSTEM_COLUMNS, TABLES, Column, Table, duckdb_type
+from orchestration.durable import sync
 from orchestration.finance.payback import CAPITAL_PAYBACK
 from orchestration.forecasting.tables import TABLES as FORECAST_TABLES
 from orchestration.home import DBT_PROJECT, PROJECT, Home
@@ -670,7 +671,7 @@ def publish(home: Home, run_id: str) -> dict[str, Publication]:
                 publications[edition.name] = _write_edition(home, edition, aside, run_id, published_at, whole_week)
             faults.point("publish:before_fsync")
             for aside in asides.values():
-                _sync(aside)
+                sync(aside)
             faults.point("publish:before_replace")
             for edition, aside in asides.items():
                 os.replace(aside, home.edition(edition.name))
@@ -679,7 +680,7 @@ def publish(home: Home, run_id: str) -> dict[str, Publication]:
             restatements.settle(home)
             raise
         faults.point("publish:after_replace")
-        _sync(home.published)
+        sync(home.published)
         restatements.settle(home)
     return publications
 
@@ -804,14 +805,6 @@ def week_to_report(path: Path) -> str | None:
         return whole
     with open_published(path) as connection:
         return connection.execute("select max(iso_week) from capacity.fct_supply_demand_weekly").fetchone()[0]
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # --- canonical hash ------------------------------------------------------------------------------

@@ -63,3 +63,14 @@
         )
     )
 {%- endmacro %}
+
+{#
+    Seconds of one accelerator that tokens take, uncached input at the prefill rate and output at the
+    decode rate of the mix of accelerators that serves them, by the share of it that falls to the type.
+#}
+{% macro serving_seconds(input_tokens, output_tokens, mix) -%}
+    {{ mix }}.share_ratio * (
+        cast({{ input_tokens }} as double) / {{ mix }}.input_tokens_per_second
+        + cast({{ output_tokens }} as double) / {{ mix }}.output_tokens_per_second
+    )
+{%- endmacro %}

@@ -60,12 +60,8 @@ serving_weights as (
         served.product,
         serving_days.allocated_accelerator_microseconds,
         cast(
-            round(
-                mix.share_ratio * (
-                    cast(served.input_tokens as double) / mix.input_tokens_per_second
-                    + cast(served.output_tokens as double) / mix.output_tokens_per_second
-                ) * 1e6, 0
-            ) as decimal(38, 0)
+            round({{ serving_seconds('served.input_tokens', 'served.output_tokens', 'mix') }} * 1e6, 0)
+            as decimal(38, 0)
         ) as weight
     from served
     inner join mix

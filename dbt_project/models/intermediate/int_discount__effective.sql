@@ -33,9 +33,9 @@ granted as (
         row_number() over (
             partition by charged.usage_date, charged.tenant_id, charged.model_id
             order by
-                case when discounts.tenant_id = '*' then 1 else 0 end,
-                case when discounts.segment = '*' then 1 else 0 end,
-                case when discounts.model_id = '*' then 1 else 0 end
+                {{ specificity('charged.tenant_id', 'discounts.tenant_id') }},
+                {{ specificity('tenants.segment', 'discounts.segment') }},
+                {{ specificity('charged.model_id', 'discounts.model_id') }}
         ) as specificity_rank
     from charged
     left join tenants on charged.tenant_id = tenants.tenant_id

@@ -56,14 +56,13 @@ converted as (
         unconstrained.usage_hour,
         unconstrained.serving_site_id as site_id,
         mix.accelerator_id,
-        mix.share_ratio * (
-            cast(unconstrained.input_tokens as double) / mix.input_tokens_per_second
-            + cast(unconstrained.output_tokens as double) / mix.output_tokens_per_second
-        ) / 3600 as served_accelerator_hours,
-        mix.share_ratio * (
-            unconstrained.unconstrained_input_tokens / mix.input_tokens_per_second
-            + unconstrained.unconstrained_output_tokens / mix.output_tokens_per_second
-        ) / 3600 as serving_demand_accelerator_hours
+        {{ serving_seconds('unconstrained.input_tokens', 'unconstrained.output_tokens', 'mix') }} / 3600
+            as served_accelerator_hours,
+        {{
+            serving_seconds(
+                'unconstrained.unconstrained_input_tokens', 'unconstrained.unconstrained_output_tokens', 'mix'
+            )
+        }} / 3600 as serving_demand_accelerator_hours
     from unconstrained
     inner join mix
         on

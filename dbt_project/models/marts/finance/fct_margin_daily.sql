@@ -1,3 +1,29 @@
+{% set sources = {
+    'settled': {
+        'tokens': 'tokens',
+        'priced_tokens': "case when settlement = 'list_price' then tokens else 0 end",
+        'package_tokens': "case when settlement = 'package' then tokens else 0 end",
+        'trial_tokens': "case when settlement = 'trial' then tokens else 0 end",
+        'unpriced_tokens': "case when settlement in ('unpriced', 'blocked') then tokens else 0 end",
+        'list_revenue_cny': 'list_revenue_cny',
+        'discount_cny': 'discount_cny',
+    },
+    'rental': {'list_revenue_cny': 'list_revenue_cny', 'discount_cny': 'discount_cny'},
+    'package_revenue': {'package_revenue_cny': 'package_revenue_cny', 'breakage_cny': 'breakage_cny'},
+    'costs': {
+        'held_accelerator_hours': 'held_accelerator_hours',
+        'depreciation_cny': 'depreciation_cny',
+        'energy_cny': 'energy_cny',
+        'network_cny': 'network_cny',
+        'operations_cny': 'operations_cny',
+        'idle_cny': 'idle_cny',
+    },
+} %}
+{% set measures = [
+    'tokens', 'priced_tokens', 'package_tokens', 'trial_tokens', 'unpriced_tokens', 'held_accelerator_hours',
+    'list_revenue_cny', 'discount_cny', 'package_revenue_cny', 'breakage_cny', 'depreciation_cny', 'energy_cny',
+    'network_cny', 'operations_cny', 'idle_cny'
+] %}
 with
 settled as (select * from {{ ref('int_usage__settled') }}),
 
@@ -9,98 +35,21 @@ costs as (select * from {{ ref('int_cost__allocated') }}),
 
 tax_rates as (select * from {{ ref('stg_reference__tax_rates') }}),
 
+-- Each source brings some of the measures; the others are 0 there.
 contributions as (
+    {% for source, brings in sources.items() %}
     select
+        {% for measure in measures %}
+        {{ brings.get(measure, 0) }} as {{ measure }},
+        {% endfor %}
         usage_date,
         serving_site_id,
         tenant_id,
         model_id,
-        product,
-        tokens,
-        case when settlement = 'list_price' then tokens else 0 end as priced_tokens,
-        case when settlement = 'package' then tokens else 0 end as package_tokens,
-        case when settlement = 'trial' then tokens else 0 end as trial_tokens,
-        case when settlement in ('unpriced', 'blocked') then tokens else 0 end as unpriced_tokens,
-        0 as held_accelerator_hours,
-        list_revenue_cny,
-        discount_cny,
-        0 as package_revenue_cny,
-        0 as breakage_cny,
-        0 as depreciation_cny,
-        0 as energy_cny,
-        0 as network_cny,
-        0 as operations_cny,
-        0 as idle_cny
-    from settled
-    union all
-    select
-        usage_date,
-        serving_site_id,
-        tenant_id,
-        model_id,
-        product,
-        0 as tokens,
-        0 as priced_tokens,
-        0 as package_tokens,
-        0 as trial_tokens,
-        0 as unpriced_tokens,
-        0 as held_accelerator_hours,
-        list_revenue_cny,
-        discount_cny,
-        0 as package_revenue_cny,
-        0 as breakage_cny,
-        0 as depreciation_cny,
-        0 as energy_cny,
-        0 as network_cny,
-        0 as operations_cny,
-        0 as idle_cny
-    from rental
-    union all
-    select
-        usage_date,
-        serving_site_id,
-        tenant_id,
-        model_id,
-        product,
-        0 as tokens,
-        0 as priced_tokens,
-        0 as package_tokens,
-        0 as trial_tokens,
-        0 as unpriced_tokens,
-        0 as held_accelerator_hours,
-        0 as list_revenue_cny,
-        0 as discount_cny,
-        package_revenue_cny,
-        breakage_cny,
-        0 as depreciation_cny,
-        0 as energy_cny,
-        0 as network_cny,
-        0 as operations_cny,
-        0 as idle_cny
-    from package_revenue
-    union all
-    select
-        usage_date,
-        serving_site_id,
-        tenant_id,
-        model_id,
-        product,
-        0 as tokens,
-        0 as priced_tokens,
-        0 as package_tokens,
-        0 as trial_tokens,
-        0 as unpriced_tokens,
-        held_accelerator_hours,
-        0 as list_revenue_cny,
-        0 as discount_cny,
-        0 as package_revenue_cny,
-        0 as breakage_cny,
-        depreciation_cny,
-        energy_cny,
-        network_cny,
-        operations_cny,
-        idle_cny
-    from costs
+        product
+    from {{ source }}
+    {{ "union all" if not loop.last }}
+    {% endfor %}
 ),
 
 summed as (

@@ -21,15 +21,15 @@ held as (
         model_id,
         product,
         accelerator_id,
-        cast(held_accelerator_hours * 1000000 as decimal(38, 0)) as held,
+        {{ micro_hours('held_accelerator_hours') }} as held,
         cast(
-            sum(held_accelerator_hours * 1000000) over (
+            sum({{ micro_hours('held_accelerator_hours') }}) over (
                 partition by usage_date, serving_site_id, tenant_id, model_id, product
                 order by accelerator_id rows between unbounded preceding and current row
             ) as decimal(38, 0)
         ) as held_to_here,
         cast(
-            sum(held_accelerator_hours * 1000000) over (
+            sum({{ micro_hours('held_accelerator_hours') }}) over (
                 partition by usage_date, serving_site_id, tenant_id, model_id, product
                 order by accelerator_id rows between unbounded preceding and unbounded following
             ) as decimal(38, 0)
@@ -43,10 +43,10 @@ earned as (
         held.usage_date,
         held.serving_site_id as site_id,
         held.accelerator_id,
-        {{ money_share('(margin.net_revenue_cny - margin.network_cny)', 'held.held_to_here', 'held.held_by_all') }}
-        - {{
-            money_share(
-                '(margin.net_revenue_cny - margin.network_cny)', 'held.held_to_here - held.held', 'held.held_by_all'
+        {{
+            money_slice(
+                '(margin.net_revenue_cny - margin.network_cny)', 'held.held_to_here - held.held', 'held.held_to_here',
+                'held.held_by_all'
             )
         }} as cash_cny
     from held
@@ -106,8 +106,7 @@ shares as (
     select
         usage_date,
         tranche_id,
-        {{ money_share('cash_cny', 'count_to_here', 'count_of_all') }}
-        - {{ money_share('cash_cny', 'count_to_here - accelerator_count', 'count_of_all') }} as cash_cny
+        {{ money_slice('cash_cny', 'count_to_here - accelerator_count', 'count_to_here', 'count_of_all') }} as cash_cny
     from in_service
 ),
 

@@ -12,8 +12,8 @@ tokens_by_day as (
         usage_date,
         serving_site_id as site_id,
         model_id,
-        cast(sum(case when token_type = 'input' then tokens else 0 end) as double) as input_tokens,
-        cast(sum(case when token_type = 'output' then tokens else 0 end) as double) as output_tokens
+        {{ exact_sum("case when token_type = 'input' then tokens else 0 end") }} as input_tokens,
+        {{ exact_sum("case when token_type = 'output' then tokens else 0 end") }} as output_tokens
     from usage
     group by usage_date, serving_site_id, model_id
 ),
@@ -27,11 +27,7 @@ full_use as (
         mix.accelerator_id,
         cast(
             round(
-                mix.share_ratio * (
-                    tokens_by_day.input_tokens / mix.input_tokens_per_second
-                    + tokens_by_day.output_tokens / mix.output_tokens_per_second
-                ) / 3600,
-                6
+                {{ serving_seconds('tokens_by_day.input_tokens', 'tokens_by_day.output_tokens', 'mix') }} / 3600, 6
             ) as decimal(38, 6)
         ) as full_use_accelerator_hours
     from tokens_by_day
@@ -52,8 +48,8 @@ full_use_cost as (
             sum(
                 {{
                     money_share(
-                        'pools.pool_cny', 'full_use.full_use_accelerator_hours * 1000000',
-                        'pools.installed_accelerator_hours * 1000000'
+                        'pools.pool_cny', micro_hours('full_use.full_use_accelerator_hours'),
+                        micro_hours('pools.installed_accelerator_hours')
                     )
                 }}
             ) as decimal(38, 9)
