@@ -472,6 +472,7 @@ def _grouped(passed_over: Sequence[Any]) -> dict[str, list[Path]]:
 def _summarize(here: Session) -> None:
     """Where everything is, and the few figures that tell a good run from a bad one."""
     from orchestration import warehouse
+    from orchestration.sql import literal
 
     iso_week = warehouse.week_to_report(_published(here))
     with warehouse.open_published(_published(here)) as published:
@@ -490,6 +491,11 @@ def _summarize(here: Session) -> None:
         differences = published.execute(
             "select count(*) from quality.fct_reconciliation where difference is distinct from 0"
         ).fetchone()[0]
+    with warehouse.open_published(here.home.finance) as published:
+        net_revenue, gross_margin = published.execute(
+            "select coalesce(sum(net_revenue_cny), 0), coalesce(sum(gross_margin_cny), 0) "
+            f"from finance.fct_margin_daily where iso_week = {literal(iso_week or '')}"
+        ).fetchone()
     weekly = here.home.reports / "weekly" / f"{iso_week}.html"
     here.result["summary"] = summary = {
         "iso_week": iso_week, "data_as_of": publication[1],
@@ -497,7 +503,8 @@ def _summarize(here: Session) -> None:
         "duplicate_count": deliveries[3], "quarantined_count": deliveries[4],
         "request_count": tokens[0], "input_tokens": tokens[1], "cached_input_tokens": tokens[2], "output_tokens": tokens[3],
         "decisions": dict(actions), "reconciliation_difference_count": differences,
-        "report": weekly, "published": here.home.capacity,
+        "net_revenue_cny": net_revenue, "gross_margin_cny": gross_margin,
+        "report": weekly, "published": here.home.capacity, "published_finance": here.home.finance,
     }
     here.console.say()
     here.console.table(("", ""), [
@@ -511,7 +518,9 @@ def _summarize(here: Session) -> None:
         ("tokens", f"{shown(tokens[1])} input + {shown(tokens[2]) or 'unknown'} cached input + {shown(tokens[3])} output"),
         ("decisions", ", ".join(f"{count} {action}" for action, count in actions) or "none"),
         ("landing = raw = marts", "difference 0" if differences == 0 else f"{differences} metrics differ"),
+        ("gross margin of the week", f"{gross_margin:,.0f} of {net_revenue:,.0f} CNY net revenue"),
         ("published", here.home.capacity),
+        ("with money", here.home.finance),
         ("weekly report", weekly),
     ])
 

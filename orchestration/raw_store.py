@@ -10,6 +10,7 @@ No parsing (``strict_parse``) and no views (``warehouse``) here.
 
 from __future__ import annotations
 
+import fcntl
 import glob
 import hashlib
 import json
@@ -17,8 +18,9 @@ import multiprocessing
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -306,16 +308,34 @@ def _load(home: Home, file: LandingFile, scratch: Path, replay: bool) -> Receipt
                 return file
             _check_lines(file, spooled)
             parsed = whole[1] if whole else strict_parse.parse(con, format, options, spooled, file.path, now)
-            return _write_and_commit(home, file, format, options, spooled, parsed, con, scratch, base)
+            with _claimed(home, spooled.delivery_id):
+                if _known(home, file, options.source_id, spooled.delivery_id, replay):
+                    return file
+                return _write_and_commit(home, file, format, options, spooled, parsed, con, scratch, base)
     except UnknownFormat as error:
         fault = FormatError("unknown_format", str(error))
     except FormatError as error:
         fault = error
     delivery_id = spooled.delivery_id if spooled and spooled.delivery_id else _digest_of_stored(file.path)
     source_id = file.manifest.get("source_id") or (format.name if format else "unknown")
-    if _known(home, file, source_id, delivery_id, replay):
-        return file
-    return _quarantine_whole(home, file, format, source_id, delivery_id, fault, base)
+    with _claimed(home, delivery_id):
+        if _known(home, file, source_id, delivery_id, replay):
+            return file
+        return _quarantine_whole(home, file, format, source_id, delivery_id, fault, base)
+
+
+@contextmanager
+def _claimed(home: Home, delivery_id: str) -> Iterator[None]:
+    """Holds the right to commit these bytes: one file that came under two names may load twice at once.
+
+    Without it both would write the receipt, and the name that lost would be no sighting. The lock is
+    shared by deliveries whose ids begin alike, so that their files stay few.
+    """
+    path = home.temporary / "claims" / delivery_id[:2]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def _check_manifest(file: LandingFile) -> None:

@@ -88,7 +88,7 @@ def home(tmp_path: Path) -> Home:
 def shared_data() -> Path:
     """The folder of real traces; skips where it is not."""
     if not SHARED_DATA.is_dir():
-        pytest.skip(f"real traces are not beside the checkout ({SHARED_DATA.name} is absent)")
+        pytest.skip(f"2026-11-24: real traces are not beside the checkout ({SHARED_DATA.name} is absent)")
     return SHARED_DATA
 
 

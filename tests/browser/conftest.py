@@ -40,7 +40,7 @@ def browser() -> Iterator[Browser]:
     """The system's browser; Playwright's own download is not used."""
     path = browser_path()
     if path is None:
-        pytest.skip("no chromium or google-chrome is installed; `make setup-browser` says how")
+        pytest.skip("2026-11-24: no chromium or google-chrome is installed; `make setup-browser` says how")
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS), chromium_sandbox=False)
         yield started

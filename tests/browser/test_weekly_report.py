@@ -381,7 +381,7 @@ def test_an_earlier_week_is_reported_without_what_came_after(report: Report, tmp
 def test_the_printed_report_is_whole(report: Report, tmp_path: Path, browser: object) -> None:
     """Directors read paper: nothing cut, no blank chart, at most twelve pages."""
     if shutil.which("pdftotext") is None or shutil.which("pdftoppm") is None:
-        pytest.skip("pdftotext and pdftoppm (poppler-utils) are not installed")
+        pytest.skip("2026-11-24: pdftotext and pdftoppm (poppler-utils) are not installed; `make setup-browser` says how")
     pdf = tmp_path / "report.pdf"
     subprocess.run(
         [browser_path(), "--headless", "--no-sandbox", *ARGUMENTS, f"--user-data-dir={tmp_path / 'profile'}",

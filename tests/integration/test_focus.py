@@ -72,9 +72,8 @@ def validator() -> Iterator[Path]:
     """The Python of an environment that has the pinned focus-validator."""
     python, uv = _python_3_12(), _uv()
     if python is None:
-        pytest.skip("focus-validator needs Python 3.12, and none was found (python3.12 on PATH, or pyenv's)")
-    if uv is None:
-        pytest.skip("focus-validator is installed with uv, and none was found (make setup brings one)")
+        pytest.skip("2026-11-24: focus-validator 2.2.1 needs Python 3.12, and none was found (python3.12 on PATH, or pyenv's)")
+    assert uv is not None, "focus-validator is installed with uv, which `make setup` brings"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tidegauge"
     cache.mkdir(parents=True, exist_ok=True)
     environment = cache / f"focus-validator-{hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]}"

@@ -6,7 +6,9 @@ import gzip
 import json
 import os
 import random
+import shutil
 import string
+import threading
 from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
@@ -217,6 +219,34 @@ def test_a_file_may_be_named_anything(home, deliver, name):
     """Prevents a name from reaching SQL or a glob as anything but a name."""
     receipt = deliver(WHOLE, name)
     assert (receipt.loaded_count, receipt.delivery_name) == (500, name)
+
+
+def test_the_same_bytes_loaded_at_once_under_two_names_count_from_the_earlier(home, monkeypatch):
+    """Prevents a file and its resending, parsed side by side, from leaving one name that nobody has seen.
+
+    The later day would then be when the bytes came, and of two records with one id the wrong one counts as first.
+    """
+    both_parsed = threading.Barrier(2)
+    check_lines = raw_store._check_lines
+
+    def wait(file, spooled):
+        check_lines(file, spooled)
+        both_parsed.wait(timeout=20)
+
+    monkeypatch.setattr(raw_store, "_check_lines", wait)
+    content = lines(GOOD % ("a", 1), GOOD % ("b", 2))
+    land_bytes(home, "first.jsonl", content, day=date(2026, 11, 20))
+    land_bytes(home, "again.jsonl", content, day=date(2026, 11, 23))
+    for files in (scan(home)[0], scan(home)[0][::-1]):
+        shutil.rmtree(home.raw, ignore_errors=True)
+        threads = [threading.Thread(target=raw_store.load, args=(home, file)) for file in files]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert raw_store.pending(home) == []
+        (receipt,) = receipts(home)
+        assert (receipt.delivery_name, receipt.delivered_date) == ("first.jsonl", date(2026, 11, 20))
 
 
 def test_the_same_bytes_count_once_however_often_and_under_whatever_name(home):

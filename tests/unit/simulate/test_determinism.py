@@ -24,10 +24,13 @@ from orchestration.home import Home
 from orchestration.sources.simulate import simulate
 folder, days, events = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 simulate(Home(folder), days=days, seed=3, events_per_day=events, end_date=date(2026, 11, 20))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+if sys.platform == "darwin":
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+else:
+    # ru_maxrss of a child begins with the memory of the process that forked it, here a whole test run.
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    print(int(status["VmHWM"].split()[0]) * 1024)
 """
-# ru_maxrss counts kilobytes on Linux and bytes on macOS.
-PEAK_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
 def run(folder: Path, days: int, events_per_day: int, **environment: str) -> int:
@@ -36,7 +39,7 @@ def run(folder: Path, days: int, events_per_day: int, **environment: str) -> int
         [sys.executable, "-c", PROGRAM, str(folder), str(days), str(events_per_day)],
         env={**os.environ, **environment}, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    return int(done.stdout) * PEAK_UNIT_BYTES
+    return int(done.stdout)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
