@@ -53,10 +53,14 @@ def forecast(home_folder: HomeFolder) -> Iterator[dg.MaterializeResult]:
         )
 
 
-def compute(home: Home) -> tuple[dict, str | None]:
-    """The forecast's tables from the marts as they are; empty ones while no week is whole."""
+def compute(home: Home, cutoff_week: str | None = None) -> tuple[dict, str | None]:
+    """The forecast's tables from the marts as they are, after the week given or the latest whole one.
+
+    Empty tables while no week is whole. The marts' later weeks are not looked at, so a past week is
+    forecast again with what happened until then, restated figures included.
+    """
     with warehouse.connect(home, read_only=True) as connection:
-        cutoff_week = warehouse.latest_whole_week(connection)
+        cutoff_week = cutoff_week or warehouse.latest_whole_week(connection)
         if cutoff_week is None:
             return {table.name: table.frame([]) for table in TABLES}, None
         planned_deliveries = connection.execute(
