@@ -20,7 +20,7 @@ demo: setup-browser ## a simulated nationwide network, from landing files to the
 	@$(TIDEGAUGE) demo $(if $(TRACES),--traces "$(TRACES)")
 
 test: setup-browser lint ## lint and the whole default test suite
-	@$(PYTEST) --ignore=tests/bench --durations=15 --durations-min=1
+	@$(PYTEST) --ignore=tests/bench --numprocesses=auto --maxprocesses=4 --dist=loadfile --durations=15 --durations-min=1
 
 lint: setup ## ruff and sqlfluff
 	@$(PYTHON) -m ruff check .

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from orchestration.home import PROJECT, Home
 from orchestration.warehouse import canonical_hash, open_published
@@ -92,20 +93,37 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+def demo_home(name: str, tmp_path_factory: pytest.TempPathFactory, *arguments: object) -> Home:
+    """A home where ``demo`` has run once, however many processes the tests are spread over.
+
+    The first process to need it makes it; each then works on a copy of its own, because a command
+    that changes nothing still takes the home's lock and writes to Dagster's store.
+    """
+    mine = Home(tmp_path_factory.mktemp(name) / "home")
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        succeed(mine, "demo", *arguments)
+        return mine
+    # Every process's folder lies in one that they share.
+    made = Home(tmp_path_factory.getbasetemp().parent / name)
+    with FileLock(made.root.with_suffix(".lock")):
+        if not made.root.exists():
+            aside = Home(made.root.with_suffix(".making"))
+            succeed(aside, "demo", *arguments)
+            aside.root.rename(made.root)
+        shutil.copytree(made.root, mine.root, symlinks=True)
+    return mine
+
+
 @pytest.fixture(scope="session")
 def traces_home(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
     """A home where the main job has run on the real traces. Read only."""
-    made = Home(tmp_path_factory.mktemp("traces") / "home")
-    succeed(made, "demo", "--traces", shared_data)
-    return made
+    return demo_home("traces", tmp_path_factory, "--traces", shared_data)
 
 
 @pytest.fixture(scope="session")
 def simulated_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """A home where the main job has run on a small simulated network. Read only."""
-    made = Home(tmp_path_factory.mktemp("simulated") / "home")
-    succeed(made, "demo", *SMALL_SIMULATION)
-    return made
+    return demo_home("simulated", tmp_path_factory, *SMALL_SIMULATION)
 
 
 @pytest.fixture
