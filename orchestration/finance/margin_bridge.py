@@ -1,6 +1,6 @@
 """Why margin moved between two periods: price, unit cost, volume, mix, and what is new or retired.
 
-Exact: terms are computed as fractions and rounded so that they add up to the change to the last digit.
+Exact: terms are computed in whole numbers and rounded so that they add up to the change to the last digit.
 What a period earned and cost is the mart's (finance.fct_margin_daily); nothing is priced here.
 """
 
@@ -10,15 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import date, timedelta
 from decimal import Context, Decimal
-from fractions import Fraction
 from functools import reduce
-from math import floor
 
 import duckdb
 
 KEYS = ("serving_site_id", "model_id", "product")
 # Python rounds decimal sums to 28 digits unless told otherwise.
 EXACT = Context(prec=100)
+# Terms are whole numbers of 1e-39 CNY until they are rounded: exact like fractions, and many times as fast.
+GUARD_DIGITS = 30
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Sold:
         return "accelerator_hours" if self.held_accelerator_hours else "none"
 
     @property
-    def quantity(self) -> Fraction:
-        """How much was sold, in the unit of its family."""
-        return Fraction(self.tokens or self.held_accelerator_hours)
+    def quantity(self) -> int:
+        """How much was sold: tokens, or 1e-9 accelerator hours."""
+        return self.tokens or int(EXACT.scaleb(self.held_accelerator_hours, 9))
 
     @property
     def margin_cny(self) -> Decimal:
@@ -118,23 +118,20 @@ def bridge(before: Mapping[tuple, Sold], after: Mapping[tuple, Sold]) -> dict[tu
         key: (before[key], after[key]) for key in before.keys() & after.keys()
         if before[key].family == after[key].family
     }
-    growth = {}
+    totals = {"none": (1, 1)}
     for family in ("tokens", "accelerator_hours"):
-        totals = [
-            sum((each[side].quantity for each in continuing.values() if each[0].family == family), Fraction(0))
-            for side in (0, 1)
-        ]
-        growth[family] = totals[1] / totals[0] if totals[0] else Fraction(1)
-    exact: dict[tuple, tuple[Fraction, ...]] = {}
+        sold = [pair for pair in continuing.values() if pair[0].family == family]
+        totals[family] = (sum(pair[0].quantity for pair in sold), sum(pair[1].quantity for pair in sold))
+    fine: dict[tuple, tuple[int, ...]] = {}
     for key in sorted(before.keys() | after.keys()):
         if key in continuing:
-            exact[key] = _terms(*continuing[key], growth)
+            fine[key] = _terms(*continuing[key], *totals[continuing[key][0].family])
         else:
-            gained = after[key].margin_cny if key in after else Decimal(0)
-            lost = before[key].margin_cny if key in before else Decimal(0)
-            exact[key] = (Fraction(0),) * 4 + (Fraction(gained) - Fraction(lost),)
-    rounded = _cumulative_rounding(part for terms in exact.values() for part in terms)
-    return {key: Bridge(*(next(rounded) for _ in range(5))) for key in exact}
+            gained = _fine(after[key].margin_cny) if key in after else 0
+            lost = _fine(before[key].margin_cny) if key in before else 0
+            fine[key] = (0, 0, 0, 0, gained - lost)
+    rounded = _cumulative_rounding(part for terms in fine.values() for part in terms)
+    return {key: Bridge(*(next(rounded) for _ in range(5))) for key in fine}
 
 
 def margin_of(products: Mapping[tuple, Sold]) -> Decimal:
@@ -148,28 +145,35 @@ def total(bridges: Iterable[Bridge]) -> Bridge:
     return Bridge(*(_sum(getattr(each, term.name) for each in every) for term in fields(Bridge)))
 
 
-def _terms(old: Sold, new: Sold, growth: Mapping[str, Fraction]) -> tuple[Fraction, ...]:
-    revenue_change = Fraction(new.net_revenue_cny) - Fraction(old.net_revenue_cny)
-    cost_change = Fraction(new.cost_cny) - Fraction(old.cost_cny)
+def _terms(old: Sold, new: Sold, all_old: int, all_new: int) -> tuple[int, ...]:
+    """The terms in the finest parts; what a division drops from one of them is in another, so their sum is exact."""
+    revenue, cost = _fine(new.net_revenue_cny), _fine(new.cost_cny)
+    old_revenue, old_cost = _fine(old.net_revenue_cny), _fine(old.cost_cny)
     if old.family == "none":
-        return revenue_change, -cost_change, Fraction(0), Fraction(0), Fraction(0)
-    ratio = new.quantity / old.quantity
-    price = Fraction(new.net_revenue_cny) - ratio * Fraction(old.net_revenue_cny)
-    unit_cost = ratio * Fraction(old.cost_cny) - Fraction(new.cost_cny)
-    volume = Fraction(old.margin_cny) * (growth[old.family] - 1)
-    mix = Fraction(old.margin_cny) * (ratio - growth[old.family])
-    return price, unit_cost, volume, mix, Fraction(0)
+        return revenue - old_revenue, old_cost - cost, 0, 0, 0
+    revenue_at_old_price = old_revenue * new.quantity // old.quantity
+    cost_at_old_cost = old_cost * new.quantity // old.quantity
+    old_margin = old_revenue - old_cost
+    margin_grown = old_margin * all_new // all_old
+    return (
+        revenue - revenue_at_old_price, cost_at_old_cost - cost, margin_grown - old_margin,
+        revenue_at_old_price - cost_at_old_cost - margin_grown, 0,
+    )
+
+
+def _fine(amount: Decimal) -> int:
+    return int(EXACT.scaleb(amount, 9 + GUARD_DIGITS))
 
 
 def _sum(amounts: Iterable[Decimal]) -> Decimal:
     return reduce(EXACT.add, amounts, Decimal(0))
 
 
-def _cumulative_rounding(parts: Iterable[Fraction]) -> Iterator[Decimal]:
+def _cumulative_rounding(parts: Iterable[int]) -> Iterator[Decimal]:
     """Each part as the difference of two rounded running totals of 1e-9 CNY, so that they add up to the whole."""
-    running, given = Fraction(0), 0
+    running, given, one = 0, 0, 10**GUARD_DIGITS
     for part in parts:
-        running += part * 10**9
-        upto = floor(running + Fraction(1, 2))
-        yield EXACT.multiply(Decimal(upto - given), Decimal("1e-9"))
+        running += part
+        upto = (running + one // 2) // one
+        yield EXACT.scaleb(Decimal(upto - given), -9)
         given = upto

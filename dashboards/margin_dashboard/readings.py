@@ -1,0 +1,462 @@
+"""What the margin dashboard reads: the published finance file, aggregated in DuckDB for a reader's choice.
+
+The file is opened for as long as its sums take and then let go, so a reader never stands in the way of a
+publish; when a new file has been moved into its place, it is read again. No wording and no figures here.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from orchestration.finance.margin_bridge import KEYS, Bridge, Sold, bridge, total
+from orchestration.sql import literal
+
+BASELINE_WEEKS = 13
+SPARKLINE_WEEKS = 13
+LEAST_TENANTS = 5
+"""A group of fewer customers is not shown by itself (RELIABILITY 54)."""
+MONEY = (
+    "list_revenue_cny", "discount_cny", "package_revenue_cny", "breakage_cny", "tax_cny", "net_revenue_cny",
+    "energy_cny", "depreciation_cny", "network_cny", "operations_cny", "idle_cny", "cost_cny", "trial_cost_cny",
+    "gross_margin_cny",
+)
+TOKENS = ("tokens", "priced_tokens", "package_tokens", "trial_tokens", "unpriced_tokens")
+MEASURES = (*TOKENS, "held_accelerator_hours", *MONEY)
+# Rows of models are those that tokens are priced and costed by, as in fct_unit_economics_weekly.
+OF_MODELS = "model_id <> 'none'"
+DIMENSIONS = {
+    "site": "serving_site_id", "product": "product", "segment": "segment", "model": "model_id",
+}
+
+
+class FinanceAbsent(FileNotFoundError):
+    """There is no published finance file to read."""
+
+
+@dataclass(frozen=True)
+class Period:
+    """Business days from first to last, both included; ``to_date`` when its month has not ended."""
+
+    name: str
+    kind: str
+    first_date: date
+    last_date: date
+    to_date: bool = False
+
+    @property
+    def day_count(self) -> int:
+        """Days from first to last."""
+        return (self.last_date - self.first_date).days + 1
+
+    @property
+    def where(self) -> str:
+        """The condition on the cube's keys; none of it comes from a reader."""
+        if self.kind == "month":
+            part = " and is_to_date" if self.to_date else ""
+            return f"month_start_date = date {literal(self.first_date.replace(day=1).isoformat())}{part}"
+        return (
+            f"week_start_date between date {literal(self.first_date.isoformat())} "
+            f"and date {literal(self.last_date.isoformat())}"
+        )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a reader asks to see; an empty tuple is everything."""
+
+    period: str = ""
+    site: tuple[str, ...] = ()
+    product: tuple[str, ...] = ()
+    segment: tuple[str, ...] = ()
+    model: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, period: Any = None, **chosen: Any) -> Choice:
+        """A choice from whatever an address or a control holds: unknown shapes are nothing chosen."""
+        def names(value: Any) -> tuple[str, ...]:
+            values = value if isinstance(value, (list, tuple)) else [value]
+            return tuple(sorted({item for item in values if isinstance(item, str) and item}))
+
+        return cls(period if isinstance(period, str) else "", **{name: names(chosen.get(name)) for name in DIMENSIONS})
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The last try to publish, as the pipeline recorded it beside the files."""
+
+    passed: bool
+    attempted_at: str
+    edition: str
+    failures: tuple[dict[str, str], ...]
+
+
+@dataclass
+class Snapshot:
+    """One published file, summed: an in-memory database, and what the file says of itself."""
+
+    connection: duckdb.DuckDBPyConnection
+    publication: dict[str, Any]
+    first_date: date | None
+    last_date: date | None
+    audit: Audit | None
+    labels: dict[str, dict[str, tuple[str, str]]] = field(default_factory=dict)
+    """English and Chinese name by id, per dimension."""
+
+    def has(self, table: str) -> bool:
+        """Whether the published file holds what the table is made from."""
+        return bool(self.query("select 1 from duckdb_tables() where table_name = ?", [table]))
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """The rows as dictionaries, on a cursor of their own, so that threads don't share one."""
+        result = self.connection.cursor().execute(sql, list(parameters))
+        names = [column[0] for column in result.description]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+    def members(self, dimension: str) -> list[str]:
+        """Every id of a dimension that anything is known of."""
+        column = DIMENSIONS[dimension]
+        return [row["member"] for row in self.query(f"select distinct {column} as member from cube where {column} is not null order by 1")]
+
+    @cached_property
+    def periods(self) -> dict[str, Period]:
+        """Every period a reader can choose, the newest first: last weeks together, weeks, months."""
+        if self.first_date is None or self.last_date is None:
+            return {}
+        monday = self.first_date + timedelta(days=-self.first_date.weekday() % 7)
+        weeks = []
+        while monday + timedelta(days=6) <= self.last_date:
+            year, week, _ = monday.isocalendar()
+            weeks.append(Period(f"{year}-W{week:02}", "week", monday, monday + timedelta(days=6)))
+            monday += timedelta(days=7)
+        if monday <= self.last_date:
+            year, week, _ = monday.isocalendar()
+            weeks.append(Period(f"{year}-W{week:02}", "week", monday, self.last_date, to_date=True))
+        whole = [period for period in weeks if not period.to_date]
+        several = [
+            Period(f"last-{count}", "weeks", whole[-count].first_date, whole[-1].last_date)
+            for count in (4, 13, 52) if len(whole) >= count
+        ]
+        months = []
+        start = self.first_date.replace(day=1)
+        while start <= self.last_date:
+            following = (start + timedelta(days=31)).replace(day=1)
+            last = min(following - timedelta(days=1), self.last_date)
+            if start >= self.first_date:
+                months.append(Period(f"{start:%Y-%m}", "month", start, last, to_date=last < following - timedelta(days=1)))
+            start = following
+        ordered = [*reversed(weeks), *several, *reversed(months)]
+        return {period.name: period for period in ordered}
+
+    @property
+    def latest_period(self) -> str:
+        """The latest whole week; the latest of all where no week is whole."""
+        whole = [period.name for period in self.periods.values() if period.kind == "week" and not period.to_date]
+        return whole[0] if whole else next(iter(self.periods), "")
+
+    def before(self, period: Period) -> Period | None:
+        """The period to compare with, of the same length; None where the data do not reach back that far."""
+        if period.kind == "month":
+            start = (period.first_date - timedelta(days=1)).replace(day=1)
+            last = start + timedelta(days=period.day_count - 1) if period.to_date else period.first_date - timedelta(days=1)
+            last = min(last, period.first_date - timedelta(days=1))
+            earlier = Period(f"{start:%Y-%m}", "month", start, last, period.to_date)
+        else:
+            length = timedelta(days=(period.last_date - period.first_date).days // 7 * 7 + 7)
+            first, last = period.first_date - length, period.first_date - timedelta(days=1)
+            year, week, _ = first.isocalendar()
+            name = f"{year}-W{week:02}"
+            if period.kind == "weeks":
+                other_year, other_week, _ = last.isocalendar()
+                name = f"{name}..{other_year}-W{other_week:02}"
+            earlier = Period(name, period.kind, first, last)
+        return earlier if self.first_date and earlier.first_date >= self.first_date else None
+
+
+def read_snapshot(path: Path) -> Snapshot:
+    """Reads and sums a published finance file; FinanceAbsent says what to do where there is none.
+
+    The cube has one row per (week, month, whether the day of the month has come in the latest month,
+    site, product, model, segment), and a second one with the tenant for the last step of the drill-down.
+    """
+    if not path.exists():
+        raise FinanceAbsent(f"there is no published finance file at {path}")
+    connection = duckdb.connect(":memory:")
+    connection.execute("set TimeZone = 'UTC'")
+    connection.execute(f"attach {literal(str(path))} as edition (read_only)")
+    held = {row[0] for row in connection.execute(
+        "select schema_name || '.' || table_name from duckdb_tables() where database_name = 'edition'"
+    ).fetchall()}
+    if "finance.fct_margin_daily" not in held:
+        connection.close()
+        raise FinanceAbsent(f"{path} is no published finance file: it holds no finance.fct_margin_daily")
+    publication = _rows(connection, "select * from edition.meta.publication")[0]
+    first_date, last_date = connection.execute(
+        "select min(usage_date), max(usage_date) from edition.finance.fct_margin_daily"
+    ).fetchone()
+    sums = ", ".join(f"sum({measure})::decimal(38, 9) as {measure}" for measure in MEASURES)
+    today = last_date.day if last_date else 31
+    connection.execute(f"""
+        create table tenant_cube as
+        select
+            date_trunc('week', usage_date)::date as week_start_date, date_trunc('month', usage_date)::date as month_start_date,
+            day(usage_date) <= {today} as is_to_date, serving_site_id, product, model_id,
+            coalesce(segment, 'unknown') as segment, tenant_id, {sums}
+        from edition.finance.fct_margin_daily left join edition.capacity.dim_tenant using (tenant_id)
+        group by all order by all
+    """)
+    connection.execute(f"""
+        create table cube as
+        select
+            week_start_date, month_start_date, is_to_date, serving_site_id, product, model_id, segment, {sums}
+        from tenant_cube group by all order by all
+    """)
+    for name, select in _SUMS.items():
+        source, sql = select
+        if source in held:
+            connection.execute(f"create table {name} as {sql.format(today=today)}")
+    labels = {
+        "site": _labels(connection, "select site_id, site_name, site_name_cn from edition.capacity.dim_site"),
+        "model": _labels(connection, "select model_id, model_name, model_name from edition.capacity.dim_model"),
+    }
+    connection.execute("detach edition")
+    return Snapshot(connection, publication, first_date, last_date, read_audit(path), labels)
+
+
+# Tables beside the cube: the mart that each comes from, and its sum. {today} is the day of the month of the data's end.
+_SUMS: dict[str, tuple[str, str]] = {
+    "burn": ("finance.fct_package_burndown_daily", """
+        select
+            date_trunc('week', usage_date)::date as week_start_date, date_trunc('month', usage_date)::date as month_start_date,
+            day(usage_date) <= {today} as is_to_date, segment, settlement, sum(day_consumed_tokens) as consumed_tokens
+        from edition.finance.fct_package_burndown_daily group by all order by all
+    """),
+    "payback": ("finance.fct_capital_payback", """
+        select payback.*, cash.life_ends_date
+        from edition.finance.fct_capital_payback as payback
+        left join edition.finance.fct_tranche_cash as cash using (tranche_id)
+        order by tranche_id
+    """),
+    "restated": ("quality.fct_restatements", """
+        select usage_date, restated_at, reason, metric, count(*) as figure_count, sum(coalesce(after, 0) - coalesce(before, 0)) as change
+        from edition.quality.fct_restatements where mart = 'finance.fct_margin_daily' group by all
+    """),
+}
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]]:
+    result = connection.execute(sql)
+    names = [column[0] for column in result.description]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def _labels(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, tuple[str, str]]:
+    return {
+        row[0]: (row[1] or row[2] or row[0], row[2] or row[1] or row[0]) for row in connection.execute(sql).fetchall()
+    }
+
+
+def audit_record(path: Path) -> Path:
+    """Where the pipeline says how the last try to publish went: beside the published file."""
+    return path.with_name("last_audit.json")
+
+
+def read_audit(path: Path) -> Audit | None:
+    """How the last try to publish went; None where it left no record."""
+    record = audit_record(path)
+    try:
+        told = json.loads(record.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    return Audit(told["passed"], told["attempted_at"], told["edition"], tuple(told["failures"]))
+
+
+class Book:
+    """The newest published file, read again when another has taken its place. Safe to share among threads."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._lock = threading.Lock()
+        self._signature: tuple | None = None
+        self._snapshot: Snapshot | None = None
+
+    def snapshot(self) -> Snapshot:
+        """What is published now."""
+        signature = tuple(_signature(path) for path in (self.path, audit_record(self.path)))
+        with self._lock:
+            if self._snapshot is None or (signature != self._signature and signature[0] is not None):
+                self._snapshot = read_snapshot(self.path)
+                self._signature = signature
+            return self._snapshot
+
+    def reading(self, choice: Choice) -> Reading:
+        """The figures of a choice."""
+        return Reading(self.snapshot(), choice)
+
+
+def _signature(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _between(first_monday: date, last_monday: date) -> str:
+    return (
+        f"week_start_date between date {literal(first_monday.isoformat())} and date {literal(last_monday.isoformat())}"
+    )
+
+
+class Reading:
+    """The figures of one choice, each summed when it is first asked for."""
+
+    def __init__(self, snapshot: Snapshot, choice: Choice):
+        self.snapshot = snapshot
+        self.choice = choice
+        self.period_is_known = not choice.period or choice.period in snapshot.periods
+        name = choice.period if choice.period in snapshot.periods else snapshot.latest_period
+        self.period: Period | None = snapshot.periods.get(name)
+        self.previous = snapshot.before(self.period) if self.period else None
+
+    def _where(self, period_where: str, skip: Iterable[str] = ()) -> tuple[str, list[Any]]:
+        conditions, parameters = [period_where], []
+        for name, column in DIMENSIONS.items():
+            chosen = getattr(self.choice, name)
+            if chosen and name not in skip:
+                conditions.append(f"{column} in ({', '.join('?' * len(chosen))})")
+                parameters += chosen
+        return " and ".join(conditions), parameters
+
+    def sums(self, where: str, by: Sequence[str] = (), also: str = "true", table: str = "cube") -> list[dict[str, Any]]:
+        """Every measure of the rows chosen under a condition on the period, by some of the keys."""
+        condition, parameters = self._where(where)
+        keys = "".join(f"{column}, " for column in by)
+        sums = ", ".join(f"coalesce(sum({measure}), 0)::decimal(38, 9) as {measure}" for measure in MEASURES)
+        grouped = f"group by {', '.join(by)} order by {', '.join(by)}" if by else ""
+        return self.snapshot.query(f"select {keys}{sums} from {table} where {condition} and {also} {grouped}", parameters)
+
+    @cached_property
+    def now(self) -> dict[str, Decimal]:
+        """Every measure of the period."""
+        return self.sums(self.period.where)[0] if self.period else {}
+
+    @cached_property
+    def then(self) -> dict[str, Decimal] | None:
+        """Every measure of the period before; None where there is none."""
+        return self.sums(self.previous.where)[0] if self.previous else None
+
+    @cached_property
+    def weeks(self) -> list[dict[str, Any]]:
+        """Every measure by week, the last whole weeks up to the end of the period."""
+        return self._by_week("true")
+
+    @cached_property
+    def weeks_of_models(self) -> list[dict[str, Any]]:
+        """The same of what models served."""
+        return self._by_week(OF_MODELS)
+
+    def _by_week(self, also: str) -> list[dict[str, Any]]:
+        if self.period is None:
+            return []
+        last_monday = self.period.last_date - timedelta(days=6)
+        first_monday = max(last_monday - timedelta(days=7 * SPARKLINE_WEEKS - 1), self.snapshot.first_date)
+        return self.sums(_between(first_monday, last_monday), by=("week_start_date",), also=also)
+
+    @property
+    def _baseline_mondays(self) -> tuple[date, date]:
+        following = self.period.first_date - timedelta(days=self.period.first_date.weekday())
+        earliest = max(following - timedelta(days=7 * BASELINE_WEEKS), self.snapshot.first_date)
+        return earliest + timedelta(days=-earliest.weekday() % 7), following
+
+    @property
+    def baseline_where(self) -> str:
+        """The condition on the whole weeks before the period, at most 13."""
+        first, following = self._baseline_mondays
+        return _between(first, following - timedelta(days=1))
+
+    @cached_property
+    def baseline(self) -> tuple[int, dict[str, Decimal]]:
+        """How many whole weeks before the period there are, at most 13, and every measure of them together."""
+        if self.period is None:
+            return 0, {}
+        first, following = self._baseline_mondays
+        count = max((following - first).days // 7, 0)
+        return count, self.sums(self.baseline_where)[0] if count else {}
+
+    def of_models(self, where: str) -> dict[str, Decimal]:
+        """Every measure of what models served, which is what a million tokens is priced and costed by."""
+        return self.sums(where, also=OF_MODELS)[0]
+
+    @cached_property
+    def bridge(self) -> tuple[dict[tuple, Bridge], Bridge] | None:
+        """Why margin moved since the period before, by site, model and product, and in total."""
+        if self.period is None or self.previous is None:
+            return None
+        by_key = bridge(self._sold(self.previous), self._sold(self.period))
+        return by_key, total(by_key.values())
+
+    def _sold(self, period: Period) -> dict[tuple, Sold]:
+        condition, parameters = self._where(period.where)
+        keys = ", ".join(KEYS)
+        rows = self.snapshot.connection.cursor().execute(
+            f"select {keys}, sum(tokens), sum(held_accelerator_hours), sum(net_revenue_cny)::decimal(38, 9), "
+            f"sum(cost_cny)::decimal(38, 9) from cube where {condition} group by {keys} order by {keys}", parameters,
+        ).fetchall()
+        return {tuple(row[:-4]): Sold(int(row[-4]), *row[-3:]) for row in rows}
+
+    @cached_property
+    def restated(self) -> list[dict[str, Any]]:
+        """Figures of the period's days that were corrected after they had been published, by reason."""
+        if self.period is None or not self.snapshot.has("restated"):
+            return []
+        return self.snapshot.query(
+            "select reason, metric, max(restated_at) as restated_at, min(usage_date) as first_date, max(usage_date) as last_date, "
+            "sum(figure_count) as figure_count, sum(change) as change from restated "
+            "where usage_date between ? and ? group by reason, metric order by restated_at desc, reason, metric",
+            [self.period.first_date, self.period.last_date],
+        )
+
+    def burned(self, where: str) -> Decimal | None:
+        """Quota tokens of packages consumed under a condition on the period; only segments are told apart."""
+        if not self.snapshot.has("burn"):
+            return None
+        condition, parameters = self._where(where, skip=("site", "product", "model"))
+        return self.snapshot.query(f"select coalesce(sum(consumed_tokens), 0) as consumed from burn where {condition}", parameters)[0]["consumed"]
+
+    @cached_property
+    def burned_by_week(self) -> dict[date, Decimal]:
+        """The same by week."""
+        if not self.snapshot.has("burn"):
+            return {}
+        condition, parameters = self._where("true", skip=("site", "product", "model"))
+        rows = self.snapshot.query(
+            f"select week_start_date, sum(consumed_tokens) as consumed from burn where {condition} group by 1 order by 1", parameters
+        )
+        return {row["week_start_date"]: row["consumed"] for row in rows}
+
+    @cached_property
+    def capital(self) -> dict[str, Any] | None:
+        """All tranches together: capital, what is to come back, cash so far and a week, and months of life left."""
+        if not self.snapshot.has("payback"):
+            return None
+        row = self.snapshot.query("""
+            select
+                count(*) as tranche_count, sum(capital_cny)::decimal(38, 9) as capital_cny,
+                sum(opening_book_cny)::decimal(38, 9) as opening_book_cny,
+                sum(cumulative_gross_cash_cny)::decimal(38, 9) as cumulative_gross_cash_cny,
+                sum(weekly_gross_cash_cny)::decimal(38, 9) as weekly_gross_cash_cny,
+                sum(date_diff('day', ?::date, life_ends_date) * capital_cny::double) / sum(capital_cny::double) / 30.4375
+                    as life_left_months
+            from payback
+        """, [self.snapshot.last_date])[0]
+        return row if row["tranche_count"] else None
