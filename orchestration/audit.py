@@ -31,6 +31,8 @@ MART_KEYS: dict[str, tuple[str, ...]] = {
     "capacity.fct_link_utilization_hourly": ("usage_hour", "link_id", "direction"),
     "capacity.fct_supply_demand_daily": ("usage_date", "site_id", "accelerator_id"),
     "capacity.fct_supply_demand_weekly": ("iso_week", "site_id", "accelerator_id"),
+    "capacity.fct_demand_daily": ("usage_date", "origin_site_id", "tenant_id", "model_id"),
+    "capacity.fct_training_demand_daily": ("usage_date", "site_id", "accelerator_id", "tenant_id"),
     "quality.fct_deliveries": ("delivery_id",),
     "quality.fct_restatements": ("restated_at", "mart", "usage_date", "site_id", "metric"),
     **{f"capacity.{table.name}": table.grain for table in FORECAST_TABLES},

@@ -74,3 +74,24 @@
         + cast({{ output_tokens }} as double) / {{ mix }}.output_tokens_per_second
     )
 {%- endmacro %}
+
+{#
+    Tokens that would have been asked for without throttling (FORMULAS 2): each throttled request is taken
+    for a mean served one of its hour, site and model, which is served x (1 + throttled / served requests).
+#}
+{% macro unconstrained_tokens(tokens, throttled_request_count, mean_request_tokens) -%}
+    cast({{ tokens }} as double) + {{ throttled_request_count }} * {{ mean_request_tokens }}
+{%- endmacro %}
+
+{#
+    Tokens as accelerator hours, by the seconds that one takes on the mix of types of the serving site.
+    Rounded, so that sums are exact and in any order the same.
+#}
+{% macro token_accelerator_hours(input_tokens, output_tokens) -%}
+    cast(
+        (
+            cast({{ input_tokens }} as double) * seconds_per_input_token
+            + cast({{ output_tokens }} as double) * seconds_per_output_token
+        ) / 3600 as decimal(38, 9)
+    )
+{%- endmacro %}

@@ -17,6 +17,9 @@ from orchestration.forecasting.iso_weeks import monday_of, weeks_after
 HISTORY_WEEKS = 60
 """Older weeks say nothing about the next quarter and would only slow the backtest."""
 
+FEWEST_KNOWN_RATIO = 0.5
+"""A week with more of its hours dropped out than this has no busy hour to speak of. Assumption."""
+
 DEFAULT_BUSY_HOUR_FACTOR = 1.5
 """Busy hour over mean hour where no pool's hours are known. Assumption: the peak hour of public LLM
 services is 1.74 to 1.98 times the mean, and the 95th percentile lies below the peak."""
@@ -47,19 +50,23 @@ def pool_weeks(supply_demand_weekly: pl.DataFrame, cutoff_week: str) -> pl.DataF
     Busy-hour demand is p95_utilization_ratio (demand over what was up) times mean available accelerators,
     never below the mean hour's demand. Where the ratio is null (nothing was up) it is the mean hour times
     the busy-hour factor: the pool's own median, else the median of all pools, else DEFAULT_BUSY_HOUR_FACTOR.
-    A week that is not whole counts only where the pool has no whole week at all.
+    A week that is not whole counts only where the pool has no whole week at all. Hours whose demand is not
+    known (the site's usage dropped out) count in no mean; a week with fewer than FEWEST_KNOWN_RATIO of its
+    hours known is not known.
     """
     cutoff = monday_of(cutoff_week)
     hours = pl.col("day_count").cast(pl.Float64) * 24
+    known_hours = pl.col("known_hour_count").cast(pl.Float64)
     mean_demand = (
         pl.col("serving_demand_accelerator_hours").cast(pl.Float64).fill_null(0)
         + pl.col("training_demand_accelerator_hours").cast(pl.Float64).fill_null(0)
-    ) / hours
+    ) / known_hours
     weeks = (
         supply_demand_weekly.filter(
             (pl.col("week_start_date") <= cutoff)
             & (pl.col("week_start_date") > weeks_after(cutoff, -HISTORY_WEEKS))
             & (pl.col("day_count") > 0)
+            & (known_hours > 0) & (known_hours >= FEWEST_KNOWN_RATIO * hours)
         )
         .with_columns(
             mean_demand.alias("mean_demand"),

@@ -96,7 +96,8 @@ def _supply_demand(pools: list[dict], first_day: date, weeks: int) -> tuple[pl.D
     daily = rows(24, lambda index: {"usage_date": first_day + timedelta(days=index)})
     weekly = rows(168, lambda index: {
         "iso_week": week_of(first_day + timedelta(weeks=index)),
-        "week_start_date": first_day + timedelta(weeks=index), "day_count": 7})
+        "week_start_date": first_day + timedelta(weeks=index), "day_count": 7,
+        "known_hour_count": 168})
     return pl.DataFrame(daily, infer_schema_length=None), pl.DataFrame(weekly, infer_schema_length=None)
 
 

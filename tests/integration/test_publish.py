@@ -55,6 +55,10 @@ def make_warehouse(home: Home, vintage: int = 1) -> None:
             "capacity.fct_supply_demand_daily": "date '2026-11-16' as usage_date, 'a' as site_id, 'x' as accelerator_id",
             "capacity.fct_supply_demand_weekly":
                 "'2026-W47' as iso_week, date '2026-11-16' as week_start_date, 7 as day_count, 'a' as site_id, 'x' as accelerator_id",
+            "capacity.fct_demand_daily":
+                "date '2026-11-16' as usage_date, 'a' as origin_site_id, 't' as tenant_id, 'm' as model_id",
+            "capacity.fct_training_demand_daily":
+                "date '2026-11-16' as usage_date, 'a' as site_id, 'x' as accelerator_id, 't' as tenant_id",
             "quality.fct_deliveries":
                 "'d' as delivery_id, 'token_usage' as table_name, 'loaded' as status, now()::timestamp as ingested_at, "
                 "10::bigint as received_count, 7::bigint as loaded_count, 2::bigint as duplicate_count, "

@@ -38,6 +38,8 @@ EXPECTED = {
     "intermediate": (
         {"dbt", "duckdb"}, "intermediate",
         ("int_allocation__hourly int_calendar__span int_capacity__hourly int_deliveries__surplus "
+        "int_demand__hourly int_demand__throttled int_serving_demand__requests int_serving_demand__seconds "
+        "int_usage__dropouts "
         "int_fragmentation__hourly int_holders__groups int_inventory__hourly int_inventory__pools "
         "int_job_hours int_job_node_hours int_jobs__attempts int_link__hourly int_placement__hotspots "
         "int_pool_telemetry__hourly int_raw__daily int_raw__reference int_serving_demand__hourly "
@@ -52,8 +54,8 @@ EXPECTED = {
     "capacity marts": (
         {"dbt", "duckdb"}, "capacity",
         ("dim_accelerator dim_date dim_link dim_model dim_site dim_tenant fct_accelerator_hours_daily "
-        "fct_jobs fct_link_utilization_hourly fct_package_demand fct_supply_demand_daily fct_supply_demand_weekly "
-        "fct_token_usage_hourly"),
+        "fct_demand_daily fct_jobs fct_link_utilization_hourly fct_package_demand fct_supply_demand_daily "
+        "fct_supply_demand_weekly fct_token_usage_hourly fct_training_demand_daily"),
     ),
     "finance marts": (
         {"dbt", "duckdb"}, "finance",

@@ -1,54 +1,16 @@
 with
-token_usage as (select * from {{ ref('int_token_usage__hourly') }}),
+requests as (select * from {{ ref('int_serving_demand__requests') }}),
 
 mix as (select * from {{ ref('int_serving_demand__mix') }}),
 
-usage as (
-    select
-        usage_hour,
-        {{ business_date('usage_hour') }} as usage_date,
-        serving_site_id,
-        model_id,
-        cast(sum(request_count) as bigint) as request_count,
-        cast(sum(throttled_request_count) as bigint) as throttled_request_count,
-        coalesce(cast(sum(input_tokens) as decimal(38, 0)), 0) as input_tokens,
-        coalesce(cast(sum(output_tokens) as decimal(38, 0)), 0) as output_tokens
-    from token_usage
-    group by usage_hour, {{ business_date('usage_hour') }}, serving_site_id, model_id
-),
-
--- Where an hour turned every request away, the model's mean request of that day stands in.
-model_days as (
-    select
-        usage_date,
-        model_id,
-        cast(sum(input_tokens) as double) / nullif(sum(request_count), 0) as mean_input_tokens,
-        cast(sum(output_tokens) as double) / nullif(sum(request_count), 0) as mean_output_tokens
-    from usage
-    group by usage_date, model_id
-),
-
 unconstrained as (
     select
-        usage.*,
-        case
-            when usage.throttled_request_count = 0 then cast(usage.input_tokens as double)
-            when usage.request_count > 0
-                then
-                    cast(usage.input_tokens as double)
-                    * (1 + cast(usage.throttled_request_count as double) / usage.request_count)
-            else coalesce(usage.throttled_request_count * model_days.mean_input_tokens, 0) + usage.input_tokens
-        end as unconstrained_input_tokens,
-        case
-            when usage.throttled_request_count = 0 then cast(usage.output_tokens as double)
-            when usage.request_count > 0
-                then
-                    cast(usage.output_tokens as double)
-                    * (1 + cast(usage.throttled_request_count as double) / usage.request_count)
-            else coalesce(usage.throttled_request_count * model_days.mean_output_tokens, 0) + usage.output_tokens
-        end as unconstrained_output_tokens
-    from usage
-    left join model_days on usage.usage_date = model_days.usage_date and usage.model_id = model_days.model_id
+        *,
+        {{ unconstrained_tokens('input_tokens', 'throttled_request_count', 'mean_request_input_tokens') }}
+            as unconstrained_input_tokens,
+        {{ unconstrained_tokens('output_tokens', 'throttled_request_count', 'mean_request_output_tokens') }}
+            as unconstrained_output_tokens
+    from requests
 ),
 
 converted as (

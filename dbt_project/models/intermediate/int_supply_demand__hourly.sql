@@ -3,6 +3,14 @@ capacity as (select * from {{ ref('int_capacity__hourly') }}),
 
 serving_demand as (select * from {{ ref('int_serving_demand__hourly') }}),
 
+dropouts as (
+    select
+        site_id,
+        usage_hour
+    from {{ ref('int_usage__dropouts') }}
+    where site_role = 'serving'
+),
+
 supply as (
     select
         usage_hour,
@@ -39,6 +47,15 @@ joined as (
             supply.usage_hour = serving_demand.usage_hour
             and supply.site_id = serving_demand.site_id
             and supply.accelerator_id = serving_demand.accelerator_id
+),
+
+-- Where usage dropped out, what serving pools were asked for is not known; training pools lose nothing by it.
+known as (
+    select
+        joined.*,
+        dropouts.site_id is null or joined.serving_available_accelerator_microseconds = 0 as is_demand_known
+    from joined
+    left join dropouts on joined.usage_hour = dropouts.usage_hour and joined.site_id = dropouts.site_id
 )
 
 select
@@ -52,10 +69,18 @@ select
     training_demand_accelerator_microseconds,
     served_accelerator_hours,
     serving_demand_accelerator_hours,
-    (
-        cast(serving_demand_accelerator_hours as double) * 3.6e9
-        + cast(training_demand_accelerator_microseconds as double)
-    ) / nullif(
-        cast(serving_available_accelerator_microseconds + training_available_accelerator_microseconds as double), 0
-    ) as utilization_ratio
-from joined
+    is_demand_known,
+    case
+        when is_demand_known
+            then
+                (
+                    cast(serving_demand_accelerator_hours as double) * 3.6e9
+                    + cast(training_demand_accelerator_microseconds as double)
+                ) / nullif(
+                    cast(
+                        serving_available_accelerator_microseconds + training_available_accelerator_microseconds
+                        as double
+                    ), 0
+                )
+    end as utilization_ratio
+from known

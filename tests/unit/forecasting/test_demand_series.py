@@ -17,14 +17,14 @@ MONDAY = date(2026, 11, 16)
 
 def week(
     weeks_ago: int, site: str = "a", accelerator: str = "x", demand: float = 84.0, usable: float = 168.0,
-    available: float = 210.0, ratio: float | None = 0.8, days: int = 7,
+    available: float = 210.0, ratio: float | None = 0.8, days: int = 7, known_hours: int | None = None,
 ) -> dict:
     """One row of fct_supply_demand_weekly; hours of a week by default."""
     return {
         "week_start_date": MONDAY - timedelta(weeks=weeks_ago), "site_id": site, "accelerator_id": accelerator,
         "day_count": days, "usable_accelerator_hours": usable, "available_accelerator_hours": available,
         "serving_demand_accelerator_hours": demand, "training_demand_accelerator_hours": 0.0,
-        "p95_utilization_ratio": ratio,
+        "p95_utilization_ratio": ratio, "known_hour_count": days * 24 if known_hours is None else known_hours,
     }
 
 
@@ -60,6 +60,18 @@ def test_a_part_of_a_week_counts_only_where_there_is_no_whole_one() -> None:
     """The first, cut week of a history would look like growth in the second."""
     pools = pool_weeks(frame(week(0), week(1, days=3), week(0, site="b", days=2)), CUTOFF)
     assert pools.select("site_id", "week_start_date").rows() == [("a", MONDAY), ("b", MONDAY)]
+
+
+def test_hours_that_dropped_out_are_no_hours_of_zero_demand() -> None:
+    """A day of silence averaged in as zero would read as a seventh less demand, and as the end of growth."""
+    whole, partial = frame(week(0, demand=168.0, ratio=0.0)), frame(week(0, demand=144.0, ratio=0.0, known_hours=144))
+    assert pool_weeks(whole, CUTOFF)["demand"].to_list() == pool_weeks(partial, CUTOFF)["demand"].to_list() == [1.0]
+
+
+def test_a_week_that_mostly_dropped_out_is_not_known() -> None:
+    """Sixty hours are no week: their busiest hour says nothing of the other hundred."""
+    pools = pool_weeks(frame(week(0, known_hours=60), week(1), week(2, known_hours=0)), CUTOFF)
+    assert pools["week_start_date"].to_list() == [MONDAY - timedelta(weeks=1)]
 
 
 def test_weeks_after_the_cutoff_are_not_seen() -> None:

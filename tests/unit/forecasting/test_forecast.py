@@ -32,7 +32,7 @@ def marts(demands: dict[str, list[float | None]], installed: float = 100.0) -> t
                 HOURS, (installed, installed, 0.85 * installed, demand, 0.0), strict=True)}
             key = {"site_id": site, "accelerator_id": "x", "p95_utilization_ratio": demand / installed}
             daily += [{"usage_date": monday + timedelta(days=step), **key, **day} for step in range(7)]
-            weekly.append({"iso_week": week_of(monday), "week_start_date": monday, "day_count": 7, **key,
+            weekly.append({"iso_week": week_of(monday), "week_start_date": monday, "day_count": 7, "known_hour_count": 168, **key,
                            **{name: 7 * value for name, value in day.items()}})
     return (
         pl.DataFrame(daily, schema_overrides={"usage_date": pl.Date}),

@@ -12,6 +12,7 @@ summed as (
         {{ accelerator_hours('sum(training_demand_accelerator_microseconds)') }} as training_demand_accelerator_hours,
         cast(sum(serving_demand_accelerator_hours) as decimal(38, 6)) as serving_demand_accelerator_hours,
         cast(sum(served_accelerator_hours) as decimal(38, 6)) as served_accelerator_hours,
+        cast(sum(case when is_demand_known then 1 else 0 end) as bigint) as known_hour_count,
         {{ percentile('utilization_ratio', 0.95) }} as p95_utilization_ratio
     from hourly
     group by usage_date, site_id, accelerator_id
@@ -57,5 +58,6 @@ select
     training_demand_accelerator_hours,
     greatest(-headroom_accelerator_hours, 0) as unmet_accelerator_hours,
     headroom_accelerator_hours,
+    known_hour_count,
     p95_utilization_ratio
 from daily

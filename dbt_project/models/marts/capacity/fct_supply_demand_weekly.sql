@@ -27,7 +27,8 @@ weekly as (
         cast(sum(served_accelerator_hours) as decimal(38, 6)) as served_accelerator_hours,
         cast(sum(training_demand_accelerator_hours) as decimal(38, 6)) as training_demand_accelerator_hours,
         cast(sum(unmet_accelerator_hours) as decimal(38, 6)) as unmet_accelerator_hours,
-        cast(sum(headroom_accelerator_hours) as decimal(38, 6)) as headroom_accelerator_hours
+        cast(sum(headroom_accelerator_hours) as decimal(38, 6)) as headroom_accelerator_hours,
+        cast(sum(known_hour_count) as bigint) as known_hour_count
     from daily
     group by {{ iso_week('usage_date') }}, cast(date_trunc('week', usage_date) as date), site_id, accelerator_id
 )
@@ -46,6 +47,7 @@ select
     weekly.training_demand_accelerator_hours,
     weekly.unmet_accelerator_hours,
     weekly.headroom_accelerator_hours,
+    weekly.known_hour_count,
     busy_hours.p95_utilization_ratio
 from weekly
 inner join busy_hours
