@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -41,11 +41,17 @@ nux: {enabled: false}
 concurrency:
   pools:
     default_limit: 1
+freshness: {enabled: true}
 run_monitoring:
   enabled: true
+  start_timeout_seconds: 300
+  cancel_timeout_seconds: 300
   free_slots_after_run_end_seconds: 60
 """
 STARTED_BY = "tidegauge/started_by"
+FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+# No run of two cores takes longer.
+LONGEST_RUN = timedelta(days=1)
 
 
 @dg.definitions
@@ -307,6 +313,36 @@ def _alive(home: Home, run_id: str) -> Iterator[None]:
 
 def _life_line(home: Home, run_id: str) -> Path:
     return home.dagster / "alive" / run_id
+
+
+def stuck_runs(home: Home) -> list[tuple[str, datetime]]:
+    """Runs that no process works at any more, with the instant (UTC) at which each began.
+
+    A command's run is one when nobody holds its life line. The UI's are watched by run monitoring, so
+    one that has been going for a day is called stuck too.
+    """
+    unfinished = [status for status in dg.DagsterRunStatus if status not in FINISHED and status != dg.DagsterRunStatus.QUEUED]
+    found = []
+    with instance_of(home) as instance:
+        for record in instance.get_run_records(dg.RunsFilter(statuses=unfinished)):
+            run, since = record.dagster_run, record.create_timestamp.astimezone(UTC).replace(tzinfo=None)
+            is_commands = run.tags.get(STARTED_BY) == "command"
+            overdue = datetime.now(UTC).replace(tzinfo=None) - since > LONGEST_RUN
+            if (is_commands and not _is_alive(_life_line(home, run.run_id))) or (not is_commands and overdue):
+                found.append((run.run_id, since))
+    return sorted(found, key=lambda item: item[1])
+
+
+def _is_alive(life_line: Path) -> bool:
+    """Whether a process holds this life line."""
+    if not life_line.exists():
+        return False
+    with life_line.open("r+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _end_orphans(home: Home, instance: dg.DagsterInstance) -> None:

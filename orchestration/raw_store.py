@@ -29,13 +29,14 @@ from uuid import uuid4
 import duckdb
 
 from orchestration import faults, landing, strict_parse
+from orchestration.contracts import TABLES
 from orchestration.durable import commit_text
 from orchestration.home import Home
 from orchestration.landing import LandingFile, land, scan
 from orchestration.sources.base import Format, FormatError, RowFormat
 from orchestration.sources.registry import UnknownFormat
 from orchestration.spool import KEPT_OF_LONG_LINE, LONGEST_LINE, Spool, raw_lines, spool
-from orchestration.sql import literal
+from orchestration.sql import identifier, literal
 
 __all__ = ["Receipt", "ingest", "land", "pending", "receipts", "scan"]
 
@@ -203,6 +204,26 @@ def pending(home: Home, feed: str | None = None, days: Iterable[date] | None = N
 
 def _landing_path(home: Home, file: LandingFile) -> str:
     return file.path.relative_to(home.landing).as_posix()
+
+
+def rows_by_hour(home: Home, receipts: Sequence[Receipt]) -> dict[str, dict[datetime, int]]:
+    """Rows that are stored of each delivery, by the UTC hour of their event; one scan of one column a table."""
+    found: dict[str, dict[datetime, int]] = {}
+    for table_name in sorted({receipt.table_name for receipt in receipts if receipt.feed != "reference"}):
+        files = [str(home.raw / name) for receipt in receipts if receipt.table_name == table_name for name in receipt.files]
+        if not files:
+            continue
+        paths = ", ".join(literal(glob.escape(path)) for path in files)
+        event_time = identifier(TABLES[table_name].event_time)
+        with duckdb.connect() as con:
+            con.execute(f"set memory_limit = '{MEMORY_LIMIT}'; set TimeZone = 'UTC'")
+            rows = con.execute(
+                f"select parse_filename(filename, true), date_trunc('hour', {event_time}), count(*) "
+                f"from read_parquet([{paths}], filename = true) group by all order by all"
+            ).fetchall()
+        for delivery_id, hour, row_count in rows:
+            found.setdefault(delivery_id, {})[hour] = row_count
+    return found
 
 
 # --- loading -------------------------------------------------------------------------------------

@@ -66,7 +66,8 @@ def reconcile(home: HomeOption = None, as_json: JsonOption = False) -> None:
         open_count = sum(row["difference"] != 0 for row in lines + money)
         here.result["difference_count"] = open_count
         here.console.say(
-            f"{open_count} of {len(lines + money)} metrics differ" if open_count else "difference 0"
+            f"{open_count} of {len(lines + money)} metrics differ; next: tidegauge rebuild, and reconcile again"
+            if open_count else "difference 0"
         )
         here.exit_code = ERROR if open_count else OK
 

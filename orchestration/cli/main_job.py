@@ -239,6 +239,7 @@ def ingest(
         loaded = ingest_pending(here, feed_of(feed))
         show_receipts(here, loaded)
         if loaded and all(receipt.status == "quarantined" for receipt in loaded):
+            here.console.note("nothing of it was loaded; next: tidegauge quarantine list")
             here.exit_code = ERROR
 
 

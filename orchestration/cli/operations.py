@@ -1,34 +1,30 @@
-"""Operations: what came and what is published, what is wrong with a machine, the Dagster UI."""
+"""Operations: what came, what is published and what to do next; the Dagster UI."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
-from orchestration.cli.session import ERROR, OK, HomeOption, JsonOption, Session, app, session
-from orchestration.cli.steps import receipts_of
+from orchestration.cli.session import SHOWN_ROWS, HomeOption, JsonOption, Session, app, session
+from orchestration.cli.steps import publication_of, receipts_of
 from orchestration.console import shown
-from orchestration.home import PROJECT
-
-LEAST_FREE_BYTES = 2 * 2**30
+from orchestration.home import EDITIONS, PROJECT
 
 
 @app.command()
 def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """What was delivered, what waits, what is published."""
+    """What was delivered, what waits, what is published, what the last publish restated, what to do next."""
     with session(home, as_json) as here:
-        from orchestration import raw_store
+        from orchestration import landing, raw_store
         from orchestration.contracts import FEEDS
 
         receipts = receipts_of(here)
         waiting = raw_store.pending(here.home)
+        _files, skipped = landing.scan(here.home)
         feeds = []
         for feed in FEEDS:
             own = [receipt for receipt in receipts if receipt.feed == feed]
@@ -41,151 +37,93 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
                 "quarantined_count": sum(receipt.quarantined_count for receipt in own),
                 "superseded_count": sum(1 for receipt in own if receipt.status == "superseded"),
             })
-        here.result |= {"home": here.home.root, "feeds": feeds, "published": _publication(here)}
+        due, busy = _due(here)
+        published = publication_of(here)
+        restated = _restated_by_last_publish(here)
+        next_step = _what_next(feeds, due, busy, published)
+        here.result |= {
+            "home": here.home.root, "feeds": feeds, "published": published, "restated": restated, "due": due, "busy": busy,
+            "passed_over": [{"path": item.path, "reason": item.reason, "message": item.message} for item in skipped],
+            "next_step": next_step,
+        }
         here.console.say(f"home {here.home.root}")
         here.console.table(
             ("feed", "deliveries", "waiting", "last delivered", "last event (UTC)", "loaded", "quarantined", "superseded"),
             [tuple(feed.values()) for feed in feeds],
         )
-        published = here.result["published"]
+        for item in skipped[:SHOWN_ROWS]:
+            here.console.say(f"passed over: {item.path}: {item.message}")
         if published is None:
-            here.console.say("nothing published yet: `tidegauge run`")
+            here.console.say("nothing published yet")
         else:
             here.console.say(
                 f"published {shown(published['published_at'])}, week {published['iso_week']}, data as of "
                 f"{shown(published['data_as_of'])}, run {published['run_id'][:8]}"
             )
+        if restated:
+            here.console.table(
+                ("edition", "figures", "of closed days", "first day", "last day", "marts", "reason"),
+                [
+                    (r["edition"], r["figure_count"], r["closed_day_figure_count"], r["first_date"].isoformat(),
+                     r["last_date"].isoformat(), len(r["marts"]), r["reason"])
+                    for r in restated
+                ],
+                title="The last publish restated figures (each is in quality.fct_restatements)",
+            )
+        elif published is not None:
+            here.console.say("the last publish restated nothing")
+        if busy:
+            here.console.say(busy)
+        elif due:
+            here.console.say(f"due: {', '.join(due)}")
+        here.console.say(f"next: {next_step}")
 
 
-def _publication(here: Session) -> dict[str, Any] | None:
+def _due(here: Session) -> tuple[list[str] | None, str]:
+    """Steps that are due; None, and who is at work, while another process writes."""
     from orchestration import warehouse
 
-    if not here.home.capacity.exists():
-        return None
-    with warehouse.open_published(here.home.capacity) as published:
-        row = published.execute("select run_id, published_at, data_as_of, iso_week from meta.publication").fetchone()
-    return dict(zip(("run_id", "published_at", "data_as_of", "iso_week"), row, strict=True))
-
-
-@app.command()
-def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Look for what breaks runs: versions, disk, locks, leftovers, clock, browser."""
-    with session(home, as_json) as here:
-        checks = [check(here) for check in DOCTOR_CHECKS]
-        here.result["checks"] = [
-            {"check": name, "ok": ok, "found": found, "next_step": "" if ok else next_step}
-            for name, ok, found, next_step in checks
-        ]
-        here.console.table(
-            ("", "check", "found", "next step"),
-            [("ok" if ok else "!!", name, found, "" if ok else next_step) for name, ok, found, next_step in checks],
-        )
-        here.exit_code = OK if all(ok for _, ok, _, _ in checks) else ERROR
-
-
-Finding = tuple[str, bool, str, str]
-
-
-def _check_versions(_here: Session) -> Finding:
-    from importlib.metadata import PackageNotFoundError, version
-
-    names = ("tidegauge", "dagster", "dbt-core", "duckdb", "polars", "great-expectations", "plotly")
-    found, missing = [f"Python {sys.version.split()[0]}"], []
-    for name in names:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            missing.append(name)
-    return "versions", not missing, ", ".join(found), f"missing: {', '.join(missing)}; run `make setup`"
-
-
-def _check_home(here: Session) -> Finding:
-    root = here.home.root
-    parent = next(path for path in (root, *root.parents) if path.exists())
-    return "home can be written", os.access(parent, os.W_OK), str(root), "name another with --home or TIDEGAUGE_HOME"
-
-
-def _check_disk(here: Session) -> Finding:
-    parent = next(path for path in (here.home.root, *here.home.root.parents) if path.exists())
-    free = shutil.disk_usage(parent).free
-    return "free disk", free >= LEAST_FREE_BYTES, f"{free / 2**30:.1f} GiB", "free some space; a run needs about 2 GiB"
-
-
-def _check_file_system(here: Session) -> Finding:
-    """DuckDB's locks do not hold on a network file system."""
-    kind = _file_system_of(here.home.root)
-    network = kind.startswith(("nfs", "cifs", "smb", "fuse.sshfs", "9p", "afs"))
-    return "home is on a local disk", not network, kind or "not known on this system", "move the home to a local disk"
-
-
-def _file_system_of(path: Path) -> str:
-    mounts = Path("/proc/mounts")
-    if not mounts.exists():
-        return ""
-    best = ("", "")
-    for line in mounts.read_text("utf-8", errors="replace").splitlines():
-        _device, mount, kind, *_ = line.split(" ")
-        mount = mount.encode().decode("unicode_escape")
-        if path.is_relative_to(mount) and len(mount) >= len(best[0]):
-            best = (mount, kind)
-    return best[1]
-
-
-def _check_lock(here: Session) -> Finding:
-    from orchestration import warehouse
-
-    if not here.home.root.exists():
-        return "no other process writes", True, "no home yet", ""
     try:
-        with warehouse.writer_lock(here.home):
-            return "no other process writes", True, "free", ""
+        return list(warehouse.due_steps(here.home)), ""
     except warehouse.WarehouseLocked as locked:
-        return "no other process writes", False, str(locked), "wait for it to end, or end it"
+        return None, str(locked)
 
 
-def _check_leftovers(here: Session) -> Finding:
-    wal = here.home.warehouse.with_name(here.home.warehouse.name + ".wal")
-    damaged = sorted(here.home.root.glob("*.corrupt-*"))
-    found = [f"{path.name}, {path.stat().st_size:,} bytes" for path in (wal, *damaged) if path.exists()]
-    return (
-        "nothing left by a killed run", not found, ", ".join(found) or "nothing",
-        "`tidegauge run` replays a .wal; a .corrupt file was set aside and may be deleted once looked at",
-    )
+def _restated_by_last_publish(here: Session) -> list[dict[str, Any]]:
+    """What the last publish of each edition changed of what readers had been told, by reason."""
+    from orchestration import restatements
+
+    found = []
+    for edition in EDITIONS:
+        entries = restatements.entries(here.home, edition)
+        if not entries or not entries[-1].restatement_count:
+            continue
+        by_reason: dict[str, list[Any]] = {}
+        for row in restatements.restated_since(here.home, edition, entries[-1].sequence - 1):
+            by_reason.setdefault(row.reason, []).append(row)
+        found += [
+            {
+                "edition": edition, "reason": reason, "figure_count": len(rows),
+                "closed_day_figure_count": sum(row.is_closed_day for row in rows),
+                "first_date": min(row.usage_date for row in rows), "last_date": max(row.usage_date for row in rows),
+                "marts": sorted({row.mart for row in rows}),
+            }
+            for reason, rows in by_reason.items()
+        ]
+    return sorted(found, key=lambda row: (row["edition"], -row["figure_count"], row["reason"]))
 
 
-def _check_published(here: Session) -> Finding:
-    import duckdb
-
-    try:
-        publication = _publication(here)
-    except duckdb.Error as error:
-        return "published file opens", False, str(error).splitlines()[0], "tidegauge publish; if that fails, tidegauge rebuild"
-    return "published file opens", True, f"week {publication['iso_week']}" if publication else "nothing published yet", ""
-
-
-def _check_clock(here: Session) -> Finding:
-    """A clock that is behind makes fresh events look as if they came from the future."""
-    now = datetime.now(UTC).replace(tzinfo=None)
-    latest = max((receipt.ingested_at for receipt in receipts_of(here)), default=now)
-    zone = f"{now:%Y-%m-%d %H:%M} UTC, local zone {os.environ.get('TZ') or datetime.now().astimezone().tzname()}"
-    return (
-        "the clock has not gone back", latest <= now + timedelta(minutes=5), zone,
-        f"something was ingested at {latest:%Y-%m-%d %H:%M} UTC; set the clock",
-    )
-
-
-def _check_browser(_here: Session) -> Finding:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    for bundle in ("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome", "/Applications/Chromium.app/Contents/MacOS/Chromium"):
-        found = found or (bundle if Path(bundle).exists() else None)
-    return "browser (for pictures and browser tests)", found is not None, found or "none", "scripts/setup --browser"
-
-
-DOCTOR_CHECKS: tuple[Callable[[Session], Finding], ...] = (
-    _check_versions, _check_home, _check_disk, _check_file_system, _check_lock, _check_leftovers, _check_published,
-    _check_clock, _check_browser,
-)
+def _what_next(feeds: Sequence[dict[str, Any]], due: Sequence[str] | None, busy: str, published: Any) -> str:
+    """The command to type after having read the status."""
+    if busy:
+        return "wait for the run that is at work, or `tidegauge doctor` to see whether it hangs"
+    if due:
+        return "tidegauge run"
+    if published is None:
+        return "tidegauge ingest PATH, or tidegauge demo"
+    if any(feed["quarantined_count"] for feed in feeds):
+        return "tidegauge quarantine list"
+    return "nothing to do"
 
 
 @app.command()

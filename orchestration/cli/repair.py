@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,6 +36,7 @@ from orchestration.home import EDITIONS, Home
 
 if TYPE_CHECKING:
     from orchestration.raw_store import Receipt
+    from orchestration.replay_preview import Replayed
 
 quarantine_app = typer.Typer(no_args_is_help=True, help="Lines and files that were not loaded: list, show, replay.")
 app.add_typer(quarantine_app, name="quarantine")
@@ -51,7 +54,7 @@ def backfill(
 ) -> None:
     """Replay the deliveries of some days; prints every published figure that moved, before, after and why."""
     with session(home, as_json) as here:
-        from orchestration import definitions, landing, restatements, warehouse
+        from orchestration import definitions, landing, replay_preview, restatements, warehouse
 
         start, end = day_of(first, "--from"), day_of(last, "--to")
         if end < start:
@@ -65,22 +68,19 @@ def backfill(
                 f"no deliveries of {feed} from {start} to {end}", where=str(here.home.landing / feed),
                 next_step="`tidegauge status` shows the days that have some",
             )
-        receipts = {receipt.landing_path: receipt for receipt in receipts_of(here, feed)}
-        touched = sorted({
-            event_day for file in files
-            if (receipt := receipts.get(file.path.relative_to(here.home.landing).as_posix())) for event_day in receipt.event_days
-        })
+        replayed = replay_preview.replayed(here.home, files, receipts_of(here, feed))
+        touched = sorted({event_day for delivery in replayed for event_day in delivery.event_days})
         here.result |= {
             "feed": feed, "from": start, "to": end, "reason": reason, "dry_run": dry_run,
             "deliveries": [file.path for file in files], "event_days": touched,
         }
+        row_count = sum(delivery.loaded_count or 0 for delivery in replayed)
         here.console.say(
-            f"{len(files)} deliveries of {feed} from {start} to {end}, holding {len(touched)} event days"
-            + (f" ({touched[0]} to {touched[-1]})" if touched else "")
+            f"{len(files)} deliveries of {feed} from {start} to {end}, {row_count:,} rows as loaded, holding {len(touched)} "
+            f"event days" + (f" ({touched[0]} to {touched[-1]})" if touched else "")
         )
         if dry_run:
-            here.console.table(("delivered", "delivery"), [(file.delivered_date.isoformat(), file.name) for file in files[:SHOWN_ROWS]])
-            here.console.say("dry run: nothing was replayed")
+            _show_preview(here, feed, replayed, touched)
             return
         with warehouse.writer_lock(here.home):
             told = _publish_sequences(here.home)
@@ -95,6 +95,36 @@ def backfill(
             warehouse.request_days(here.home, feed, touched)
             run_steps(here, AFTER_RAW)
             _show_moved(here, told)
+
+
+def _show_preview(here: Session, feed: str, replayed: Sequence[Replayed], touched: Sequence[date]) -> None:
+    """What would be replayed and which published figures may move; nothing is run."""
+    from orchestration import dbt_runs, replay_preview
+
+    manifest = json.loads(dbt_runs.prepared_manifest(here.home).read_text("utf-8"))
+    moving = replay_preview.may_move(here.home, feed, touched, manifest)
+    here.result |= {"replayed": replayed, "may_move": moving}
+    here.console.table(
+        ("delivered", "delivery", "state", "received", "loaded", "quarantined", "parser"),
+        [
+            (d.delivered_date.isoformat(), d.delivery_name, d.state, d.received_count, d.loaded_count, d.quarantined_count,
+             {True: "changed", False: "the same", None: ""}[d.parser_changed])
+            for d in replayed[:SHOWN_ROWS]
+        ],
+    )
+    if len(replayed) > SHOWN_ROWS:
+        here.console.say(f"... and {len(replayed) - SHOWN_ROWS:,} more; --json gives all")
+    here.console.table(
+        ("edition", "mart", "first day", "last day", "days", "figures"),
+        [(m.edition, m.mart, m.first_date.isoformat(), m.last_date.isoformat(), m.day_count, m.figure_count) for m in moving],
+        title="Published figures that may move (balances may on later days too)",
+    )
+    new_count = sum(delivery.state == "new" for delivery in replayed)
+    if new_count:
+        here.console.say(f"{new_count} deliveries are new: which days they hold is known once they are loaded")
+    if replayed and not any(delivery.parser_changed or delivery.state == "new" for delivery in replayed):
+        here.console.say("no delivery is new and the parser is the one that loaded them: expect nothing to move")
+    here.console.say("dry run: nothing was replayed; the same command without --dry-run does it")
 
 
 def _publish_sequences(home: Home) -> dict[str, int]:

@@ -100,11 +100,16 @@ def explain(error: Exception) -> CommandError:
     if isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)):
         return CommandError(str(error), where=str(error.filename or ""), next_step="check the path and who may read it")
     if isinstance(error, ValueError):
-        return CommandError(str(error), where=_place_of(error))
+        return CommandError(str(error), where=_place_of(error), next_step=f"put it right; `{_command()} --help` explains the options")
     return CommandError(
         f"{type(error).__name__}: {error}", where=_place_of(error),
         next_step="run it again with TIDEGAUGE_DEBUG=1 to see the whole trace",
     )
+
+
+def _command() -> str:
+    """The command at work, as it was typed: its name is the first argument."""
+    return " ".join(["tidegauge", *sys.argv[1:2]])
 
 
 def _place_of(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 AFTER_RAW = ("build", "forecast", "publish")
 # Tells the raw assets of a run to load deliveries again that have a receipt.
 REPLAY_TAG = "tidegauge/replay"
+COMMAND_TAG = "tidegauge/command"
 
 
 def day_of(text: str | None, option: str) -> date | None:
@@ -77,6 +79,7 @@ def published_edition(here: Session) -> Path:
 
 def materialize(here: Session, title: str, selection: Sequence[str], **more: Any) -> RunOutcome:
     """Runs part of the job with its progress shown; CommandError with the right exit code when it fails."""
+    more["tags"] = {COMMAND_TAG: " ".join(sys.argv[1:2]), **more.get("tags", {})}
     # Dagster says so of parts that the pinned version has had for long.
     warnings.filterwarnings("ignore", message=".* is currently in beta")
     from orchestration import definitions
@@ -252,3 +255,14 @@ def receipts_of(here: Session, feed: str | None = None) -> list[Receipt]:
     from orchestration import raw_store
 
     return raw_store.receipts(here.home, feed)
+
+
+def publication_of(here: Session) -> dict[str, Any] | None:
+    """What the published capacity file says of itself; None while there is none."""
+    from orchestration import warehouse
+
+    if not here.home.capacity.exists():
+        return None
+    with warehouse.open_published(here.home.capacity) as published:
+        row = published.execute("select run_id, published_at, data_as_of, iso_week from meta.publication").fetchone()
+    return dict(zip(("run_id", "published_at", "data_as_of", "iso_week"), row, strict=True))

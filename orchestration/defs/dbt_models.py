@@ -17,9 +17,10 @@ from packaging.version import Version
 
 from orchestration import dbt_runs, warehouse
 from orchestration.contracts import TABLES
-from orchestration.defs.resources import HomeFolder
+from orchestration.defs.resources import OWNERS, HomeFolder
 from orchestration.home import Home
 from orchestration.progress import Progress, report
+from orchestration.sql import count, identifier
 
 
 class Translator(DagsterDbtTranslator):
@@ -38,6 +39,32 @@ class Translator(DagsterDbtTranslator):
             return "seeds"
         return dbt_resource_props["fqn"][1]
 
+    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
+        """The team that answers for a layer, or for a schema of the marts."""
+        group = self.get_group_name(dbt_resource_props)
+        return OWNERS[dbt_resource_props["schema"] if group == "marts" else group]
+
+    def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
+        """dbt's own metadata, with the unit of each column in its description."""
+        metadata = dict(super().get_metadata(dbt_resource_props))
+        schema = metadata.get("dagster/column_schema")
+        if schema is not None:
+            units = {name: unit_of(column) for name, column in dbt_resource_props["columns"].items()}
+            metadata["dagster/column_schema"] = dg.TableSchema(columns=[
+                dg.TableColumn(
+                    column.name, column.type, f"{column.description} Unit: {units[column.name]}." if units[column.name] else
+                    column.description, tags=column.tags,
+                )
+                for column in schema.columns
+            ])
+        return metadata
+
+
+def unit_of(column: Mapping[str, Any]) -> str | None:
+    """The unit that a column's YAML gives."""
+    meta = column.get("config", {}).get("meta") or column.get("meta") or {}
+    return meta.get("unit")
+
 
 MANIFEST = dbt_runs.read_manifest(dbt_runs.prepared_manifest(Home.from_environment()))
 TRANSLATOR = Translator(DagsterDbtTranslatorSettings(enable_duplicate_source_asset_keys=True))
@@ -53,8 +80,20 @@ def dbt_models(context: dg.AssetExecutionContext, home_folder: HomeFolder) -> It
             f"{prepared.delivery_count} deliveries, {prepared.dirty_day_count} table-days to rebuild"
         )
         yield from _build(context, home, prepared)
+        yield from _row_counts(context, home)
         if not context.is_subset:
             warehouse.mark_built(home)
+
+
+def _row_counts(context: dg.AssetExecutionContext, home: Home) -> Iterator[dg.AssetObservation]:
+    """Rows of each mart that was built; counted once dbt is done, since it holds the file until then."""
+    marts = [key for key in sorted(context.selected_asset_keys) if key.path[0] in warehouse.MART_SCHEMAS]
+    with warehouse.connect(home, read_only=True) as connection:
+        for key in marts:
+            schema, name = map(identifier, key.path)
+            yield dg.AssetObservation(
+                key, metadata={"dagster/row_count": count(connection, f"select count(*) from {schema}.{name}")}
+            )
 
 
 def _build(context: dg.AssetExecutionContext, home: Home, prepared: warehouse.Prepared) -> Iterator[Any]:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from orchestration import landing
+from orchestration import charts, landing
 from orchestration.contracts import FEEDS
 from orchestration.defs.resources import HomeFolder
 
@@ -15,6 +15,8 @@ DESCRIPTIONS = {
     "telemetry": "Samples of accelerators, pools and optical links, as the exporters deliver them.",
     "reference": "Sites, links, accelerators, node pools, planned deliveries, tenants, models, holidays.",
 }
+# Days of the chart of what came.
+SHOWN_DAYS = 60
 # A feed delivers every day except the reference, which changes when the network does.
 LATE_AFTER = {feed: timedelta(hours=36) for feed in FEEDS if feed != "reference"}
 
@@ -41,13 +43,24 @@ def _landing_asset(feed: str) -> dg.AssetsDefinition:
 def landing_metadata(home_folder: HomeFolder, feed: str) -> dict[str, object]:
     """Files of a feed: how many, how big, the newest day, and those that are passed over and why."""
     files, skipped = landing.scan(home_folder.home, feed)
-    passed_over = "\n".join(f"- {item.path.name}: {item.message}" for item in skipped[:50])
-    return {
+    bytes_by_day: dict[str, int] = {}
+    for file in files:
+        day = file.delivered_date.isoformat()
+        bytes_by_day[day] = bytes_by_day.get(day, 0) + file.path.stat().st_size
+    days = sorted(bytes_by_day)[-SHOWN_DAYS:]
+    metadata: dict[str, object] = {
         "file_count": len(files),
-        "byte_count": sum(file.path.stat().st_size for file in files),
-        "newest_day": max((file.delivered_date.isoformat() for file in files), default="none"),
-        "passed_over": dg.MetadataValue.md(passed_over or "none"),
+        "byte_count": sum(bytes_by_day.values()),
+        "newest_day": max(bytes_by_day, default="none"),
+        "passed_over": dg.MetadataValue.md(
+            charts.table(("file", "why"), [(item.path.name, item.message) for item in skipped[:50]]) if skipped else "none"
+        ),
     }
+    if days:
+        metadata["bytes_by_day"] = dg.MetadataValue.md(
+            charts.bars("Bytes by day delivered", [day[5:] for day in days], [bytes_by_day[day] for day in days])
+        )
+    return metadata
 
 
 with warnings.catch_warnings():

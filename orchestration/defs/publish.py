@@ -1,13 +1,15 @@
 """Publish: copy aside, audit, move. Readers open nothing but what this wrote."""
 
+import warnings
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 import dagster as dg
 
-from orchestration import warehouse
+from orchestration import charts, restatements, warehouse
 from orchestration.defs import forecasts
 from orchestration.defs.dbt_models import dbt_models
-from orchestration.defs.resources import HomeFolder
+from orchestration.defs.resources import OWNERS, HomeFolder
 
 PUBLISHED_MARTS = [
     key for key in sorted(dbt_models.keys) if key.path[0] in warehouse.MART_SCHEMAS
@@ -32,12 +34,17 @@ AUDITS = {
 
 def specs() -> list[dg.AssetSpec]:
     """One asset an edition. A function, because a list of specs in a module would be loaded as assets too."""
-    return [
-        dg.AssetSpec(
-            key=["published", name], deps=PUBLISHED_MARTS, group_name="publish", kinds={"duckdb"}, description=description,
-        )
-        for name, description in DESCRIPTIONS.items()
-    ]
+    with warnings.catch_warnings():
+        # Freshness policies are marked beta.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        nightly = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=26))
+        return [
+            dg.AssetSpec(
+                key=["published", name], deps=PUBLISHED_MARTS, group_name="publish", kinds={"duckdb"},
+                description=description, owners=OWNERS["publish"] + OWNERS[name], freshness_policy=nightly,
+            )
+            for name, description in DESCRIPTIONS.items()
+        ]
 
 
 @dg.multi_asset(
@@ -68,6 +75,9 @@ def published(
                 "iso_week": publication.iso_week or "none",
                 "data_as_of": str(publication.data_as_of),
                 "dagster/row_count": sum(publication.row_counts.values()),
+                "marts": dg.MetadataValue.md(charts.table(("mart", "rows"), sorted(publication.row_counts.items()))),
+                "byte_count": publication.path.stat().st_size,
+                "restated_figure_count": restatements.entries(home_folder.home, name)[-1].restatement_count,
             },
         )
         yield dg.AssetCheckResult(
@@ -79,8 +89,7 @@ def published(
 def audit_table(checks: Sequence[warehouse.AuditCheck]) -> dg.MetadataValue:
     """Every check with its figure; for those that failed, the next step."""
     rows = [
-        f"| {'ok' if check.passed else 'FAILED'} | {check.name} | {check.figure} "
-        f"| {'' if check.passed else check.next_step} |"
+        ("ok" if check.passed else "FAILED", check.name, check.figure, "" if check.passed else check.next_step)
         for check in sorted(checks, key=lambda check: check.passed)
     ]
-    return dg.MetadataValue.md("| | check | figure | next step |\n|---|---|---|---|\n" + "\n".join(rows))
+    return dg.MetadataValue.md(charts.table(("", "check", "figure", "next step"), rows))

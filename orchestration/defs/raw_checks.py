@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from orchestration import expectations, raw_store, warehouse
+from orchestration import charts, expectations, raw_store, warehouse
 from orchestration.contracts import FEEDS, TABLES
 from orchestration.defs.resources import HomeFolder
 from orchestration.home import Home
@@ -39,7 +39,7 @@ def _checks_of(feed: str) -> dg.AssetChecksDefinition:
                 asset_key=asset, check_name=name, passed=not failures, severity=severity,
                 description="; ".join(failures[:3]) or None,
                 metadata={
-                    "failures": dg.MetadataValue.md("\n".join(f"- {line}" for line in failures) or "none"),
+                    "failures": dg.MetadataValue.md("\n".join(f"- {charts.cell(line)}" for line in failures) or "none"),
                     "looked_at": dg.MetadataValue.md(looked_at(outcomes)),
                 },
             )

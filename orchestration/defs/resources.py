@@ -1,4 +1,4 @@
-"""What assets need from outside: the home folder."""
+"""What assets need from outside: the home folder, and who answers for them."""
 
 from pathlib import Path
 
@@ -19,3 +19,11 @@ class HomeFolder(dg.ConfigurableResource):
 
 
 RESOURCES = {"home_folder": HomeFolder()}
+
+# Who answers for what a group shows; a team that sees its asset fail knows that it is its own.
+OWNERS = {
+    "raw": ["team:data-engineering"], "seeds": ["team:capacity-planning"],
+    "staging": ["team:data-engineering"], "intermediate": ["team:data-engineering"],
+    "capacity": ["team:capacity-planning"], "finance": ["team:finance"], "quality": ["team:data-engineering"],
+    "forecast": ["team:capacity-planning"], "publish": ["team:data-engineering"], "reports": ["team:capacity-planning"],
+}

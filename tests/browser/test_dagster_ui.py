@@ -1,4 +1,8 @@
-"""The Dagster UI as a data engineer uses it: a backfill of three days, started by clicks."""
+"""The Dagster UI as a data engineer uses it: the graph, a backfill of three days, a check that blocks.
+
+One server on one small home serves all tests, which go from the graph through the backfill to the
+broken delivery; none runs the models, so the file costs the server's start and a few small runs.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from orchestration.home import Home
 from orchestration.raw_store import receipts
@@ -23,18 +27,20 @@ from orchestration.sources.simulate import simulate
 
 STARTS_WITHIN_SECONDS = 180
 BACKFILLS_WITHIN_SECONDS = 180
+GROUPS = ("landing", "raw", "seeds", "staging", "intermediate", "marts", "forecast", "publish", "reports")
+BROKEN_DAY = date(2026, 11, 20)
 DAYS = (date(2026, 11, 10), date(2026, 11, 11), date(2026, 11, 12))
 
 
-@pytest.fixture
-def landed(tmp_path: Path) -> Home:
+@pytest.fixture(scope="module")
+def landed(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """Two weeks of deliveries that wait in landing."""
-    home = Home(tmp_path / "home")
+    home = Home(tmp_path_factory.mktemp("ui") / "home")
     simulate(home, days=14, seed=7, events_per_day=200, end_date=date(2026, 11, 22))
     return home
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ui(landed: Home) -> Iterator[str]:
     """The address of `tidegauge dev` on that home."""
     with socket.socket() as free:
@@ -75,9 +81,27 @@ def _wait(condition, seconds: float, explain) -> None:
         time.sleep(1)
 
 
-def test_three_delivery_days_are_backfilled_from_the_ui(browser: Browser, landed: Home, ui: str):
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A tab of a desktop's size."""
+    opened = browser.new_page(viewport={"width": 1500, "height": 950})
+    opened.set_default_timeout(60_000)
+    yield opened
+    opened.close()
+
+
+def test_the_graph_shows_every_group_from_landing_to_reports(page: Page, ui: str):
+    """Prevents a graph of 150 assets in one heap, in which nobody finds the step that failed."""
+    page.goto(f"{ui}/asset-groups")
+    for group in GROUPS:
+        page.get_by_text(group, exact=True).first.wait_for()
+    page.goto(f"{ui}/assets/raw/token_usage?view=overview")
+    page.get_by_text("One row per metered record", exact=False).first.wait_for()
+    page.get_by_text("data-engineering").first.wait_for()
+
+
+def test_three_delivery_days_are_backfilled_from_the_ui(page: Page, landed: Home, ui: str):
     """Prevents a pipeline that only its command line can repair, and a backfill that loads other days too."""
-    page = browser.new_page(viewport={"width": 1400, "height": 900})
     page.goto(f"{ui}/assets/raw/token_usage?view=partitions")
     page.get_by_role("button", name="Materialize").first.click()
     dialog = page.get_by_role("dialog")
@@ -94,4 +118,38 @@ def test_three_delivery_days_are_backfilled_from_the_ui(browser: Browser, landed
     page.goto(f"{ui}/runs")
     page.get_by_text("Success").first.wait_for(timeout=BACKFILLS_WITHIN_SECONDS * 1000)
     assert loaded() == set(DAYS)
-    page.close()
+
+
+def test_a_day_shows_its_deliveries_and_draws_its_rows(page: Page, landed: Home, ui: str):
+    """Prevents a green day that says nothing: what came of each delivery, and a picture that really shows."""
+    page.goto(f"{ui}/assets/raw/token_usage?view=events&partition={DAYS[1]}")
+    page.get_by_text("quarantined_count").first.wait_for()
+    row = page.get_by_role("row").filter(has=page.get_by_text("rows_by_hour", exact=True)).last
+    row.get_by_text("Show Markdown", exact=False).first.click()
+    picture = page.locator("img[src^='data:image/svg']").first
+    picture.wait_for()
+    assert picture.evaluate("image => image.naturalWidth") > 600
+    assert "Rows by hour of the event" in picture.get_attribute("alt")
+
+
+def test_a_blocking_check_that_fails_leaves_publish_undone(page: Page, landed: Home, ui: str):
+    """Prevents a broken delivery that reaches readers although a check saw it."""
+    folder = landed.landing / "token_usage" / BROKEN_DAY.isoformat()
+    (folder / "broken.jsonl").write_text(
+        '{"event_id": "b-1", "occurred_at": "2026-11-20T01:00:00Z", "input_tokens": -1, "output_tokens": 1}\n'
+    )
+    page.goto(f"{ui}/locations/orchestration.definitions/jobs/tidegauge_pipeline")
+    page.get_by_role("button", name="Materialize all").first.click()
+    dialog = page.get_by_role("dialog")
+    chosen = dialog.get_by_placeholder("No matching partitions")
+    chosen.fill(BROKEN_DAY.isoformat())
+    chosen.press("Enter")
+    dialog.get_by_role("button", name="Launch").click()
+    page.goto(f"{ui}/runs")
+    page.get_by_text("Failure").first.wait_for(timeout=BACKFILLS_WITHIN_SECONDS * 1000)
+    page.goto(f"{ui}/assets/raw/token_usage?view=checks")
+    page.get_by_text("contract_expectations").first.wait_for()
+    page.get_by_text("Failed", exact=False).first.wait_for()
+    page.goto(f"{ui}/assets/published/capacity")
+    page.get_by_text("Never materialized").first.wait_for()
+    assert not landed.capacity.exists()

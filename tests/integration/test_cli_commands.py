@@ -23,6 +23,8 @@ def test_status_says_what_came_and_what_is_published(simulated_home, tidegauge):
     assert [feed["feed"] for feed in status["feeds"]] == ["token_usage", "job_logs", "telemetry", "reference"]
     assert all(feed["delivery_count"] > 0 and feed["pending_count"] == 0 for feed in status["feeds"])
     assert status["published"]["iso_week"] == "2026-W47"
+    assert (status["due"], status["busy"], status["restated"]) == ([], "", [])
+    assert status["next_step"] == "tidegauge quarantine list"
     said = tidegauge(simulated_home, "status").stdout
     assert "token_usage" in said
     assert "2026-W47" in said
@@ -95,16 +97,33 @@ def test_parquet_exports_keep_sums_beyond_64_bits_exact(tmp_path):
         assert str(connection.execute("select total from read_parquet(?)", [str(tmp_path / "capacity.t.parquet")]).fetchone()[0]) == "12345678901234567890123"
 
 
-def test_a_dry_backfill_names_the_deliveries_and_does_nothing(simulated_home, tidegauge):
-    """Before days are replayed, a person wants to see which."""
+def test_a_dry_backfill_names_deliveries_rows_and_figures_and_does_nothing(simulated_home, tidegauge, query):
+    """Before days are replayed, a person wants to see which, how much, and what readers may see move."""
     before = simulated_home.warehouse.stat().st_mtime_ns
-    ran = tidegauge(
-        simulated_home, "backfill", "token_usage", "--from", "2026-11-18", "--to", "2026-11-19", "--reason", "test",
-        "--dry-run", "--json",
+    dry = ("backfill", "token_usage", "--from", "2026-11-18", "--to", "2026-11-19", "--reason", "test", "--dry-run")
+    ran = tidegauge(simulated_home, *dry, "--json")
+    assert ran.exit_code == 0, ran.stdout
+    found = ran.json
+    deliveries = query(
+        simulated_home.capacity,
+        "select delivery_name, received_count from quality.fct_deliveries where feed = 'token_usage' "
+        "and delivered_date between '2026-11-18' and '2026-11-19' order by delivered_date, delivery_name",
     )
-    assert ran.exit_code == 0
-    assert ran.json["deliveries"]
-    assert ran.json["event_days"]
+    assert [(d["delivery_name"], d["received_count"]) for d in found["replayed"]] == deliveries
+    assert not any(d["parser_changed"] for d in found["replayed"])
+    marts = {item["mart"]: item for item in found["may_move"]}
+    assert {"capacity.fct_token_usage_hourly", "finance.fct_margin_daily"} <= set(marts)
+    assert "capacity.fct_jobs" not in marts
+    usage = marts["capacity.fct_token_usage_hourly"]
+    days = query(
+        simulated_home.capacity,
+        "select count(distinct usage_date) from capacity.fct_token_usage_hourly "
+        f"where usage_date between '{usage['first_date']}' and '{usage['last_date']}'",
+    )
+    assert 0 < usage["day_count"] <= days[0][0]
+    said = tidegauge(simulated_home, *dry).stdout
+    assert "expect nothing to move" in said
+    assert "dry run: nothing was replayed" in said
     assert simulated_home.warehouse.stat().st_mtime_ns == before
 
 
@@ -142,6 +161,10 @@ def test_a_correction_shows_which_figures_moved(copied_home, tidegauge):
     used = [item for item in ran.json["moved"] if item["mart"].startswith("capacity.")]
     assert {item["usage_date"] for item in used} == {"2026-11-20"}
     assert {item["reason"] for item in used} == {"a gateway was offline; late delivery: late.jsonl"}
+    restated = tidegauge(copied_home, "status", "--json").json["restated"]
+    assert sum(row["figure_count"] for row in restated) == len(ran.json["moved"])
+    assert {row["first_date"] for row in restated if row["edition"] == "capacity"} == {"2026-11-20"}
+    assert "a gateway was offline" in tidegauge(copied_home, "status").stdout
 
 
 def test_ingest_says_which_delivery_no_longer_counts(home, tidegauge, tmp_path):

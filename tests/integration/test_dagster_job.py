@@ -119,6 +119,24 @@ def test_a_day_says_what_became_of_each_of_its_deliveries(finished) -> None:
     metadata = record.asset_materialization.metadata
     assert metadata["loaded_count"].value == 100
     assert f"usage-{DAYS[0]}.jsonl" in metadata["deliveries"].value
+    assert metadata["rows_by_hour"].value.startswith("![Rows by hour of the event")
+    assert metadata["older_row_count"].value == 0
+
+
+def test_marts_say_how_many_rows_they_hold(finished) -> None:
+    """A mart that lost its rows looks like any other in the UI unless its count is there."""
+    home, _, _ = finished
+    with definitions.instance_of(home) as instance:
+        observed = {
+            name: instance.fetch_observations(dg.AssetKey(["capacity", name]), limit=1).records[0].asset_observation.metadata
+            for name in ("fct_token_usage_hourly", "dim_site")
+        }
+        publication = instance.get_latest_materialization_event(dg.AssetKey(["published", "capacity"])).asset_materialization
+    with warehouse.open_published(home.capacity) as connection:
+        for name, metadata in observed.items():
+            rows = connection.execute(f"select count(*) from capacity.{name}").fetchone()[0]
+            assert metadata["dagster/row_count"].value == rows > 0
+    assert "fct\\_token\\_usage\\_hourly" in publication.metadata["marts"].value
 
 
 def test_a_second_run_has_nothing_to_do_and_records_none(finished) -> None:
@@ -227,3 +245,4 @@ def test_the_instance_sends_nothing_out_and_writes_one_step_at_a_time(finished) 
     assert "telemetry: {enabled: false}" in settings
     assert "nux: {enabled: false}" in settings
     assert "default_limit: 1" in settings
+    assert "run_monitoring:\n  enabled: true" in settings

@@ -112,6 +112,18 @@ def test_every_asset_says_what_it_is(graph) -> None:
     assert silent == []
 
 
+def test_every_asset_has_an_owner_and_every_table_its_columns_with_units(graph) -> None:
+    """Whoever sees an asset fail must see whose it is; a figure without a unit is read as another."""
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        if node.is_materializable and node.group_name != "reports":
+            assert node.owners or node.group_name == "forecast", key
+    schema = graph.get(dg.AssetKey(["capacity", "fct_supply_demand_daily"])).metadata["dagster/column_schema"]
+    described = {column.name: column.description for column in schema.columns}
+    assert "Unit: accelerator hours." in described["usable_accelerator_hours"]
+    assert "| input\\_tokens |" in graph.get(dg.AssetKey(["raw", "token_usage"])).metadata["columns"].value
+
+
 def test_raw_is_partitioned_by_delivery_day_and_backfilled_in_one_run(graph) -> None:
     """A backfill of a year in a run a day would start the pipeline 365 times."""
     for key in graph.get_all_asset_keys():
@@ -126,6 +138,8 @@ def test_feeds_that_deliver_daily_are_called_late_when_silent(graph) -> None:
     """A feed that stops is seen by nobody unless its asset has a freshness policy."""
     late = {feed for feed in FEEDS if graph.get(dg.AssetKey(["raw", feed])).freshness_policy is not None}
     assert late == set(FEEDS) - {"reference"}
+    for edition in ("capacity", "finance"):
+        assert graph.get(dg.AssetKey(["published", edition])).freshness_policy is not None
 
 
 def test_checks_at_raw_and_at_publish_block_and_profiles_do_not(graph) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import resource
@@ -9,7 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dagster as dg
+import duckdb
 import pytest
+
+from orchestration.cli.doctor import storage_of
+from orchestration.home import PROJECT
 
 TIDEGAUGE = Path(sys.executable).with_name("tidegauge")
 HELP_BUDGET_CPU_SECONDS = 0.5
@@ -69,6 +75,45 @@ def test_an_error_says_what_happened_and_the_next_step(tidegauge, home, argument
     assert "next:" in ran.stderr
     assert "Traceback" not in ran.stderr
     assert ran.stdout == ""
+
+
+def test_every_error_of_a_command_names_the_next_step():
+    """A message without a next step is where a person gives up; the source is read, so none can be added."""
+    without = [
+        f"{path.name}:{node.lineno}"
+        for path in sorted((PROJECT / "orchestration" / "cli").glob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "CommandError"
+        and not any(keyword.arg == "next_step" for keyword in node.keywords)
+    ]
+    assert without == []
+
+
+def test_the_header_of_a_database_file_tells_who_wrote_it(tmp_path):
+    """doctor warns of files that the installed DuckDB can't read, also when it can't open them."""
+    path, other = tmp_path / "x.duckdb", tmp_path / "other"
+    duckdb.connect(str(path)).close()
+    other.write_bytes(b"no database")
+    assert storage_of(path) == (64, f"v{duckdb.__version__}")
+    assert storage_of(other) is None
+    assert storage_of(tmp_path / "absent") is None
+
+
+def test_doctor_names_a_run_whose_process_is_gone_and_the_next_run_ends_it(tidegauge, home):
+    """A killed command's record would hold its place in the pool for ever, and nobody would know why."""
+    from orchestration import definitions
+
+    with definitions.instance_of(home) as instance:
+        job = definitions.loaded().resolve_job_def(definitions.JOB_NAME)
+        run = instance.create_run_for_job(
+            job, status=dg.DagsterRunStatus.STARTED, tags={definitions.STARTED_BY: "command"}
+        )
+    check = next(
+        check for check in tidegauge(home, "doctor", "--json").json["checks"] if check["check"] == "no run is stuck"
+    )
+    assert not check["ok"]
+    assert run.run_id[:8] in check["found"]
+    assert "tidegauge run" in check["next_step"]
 
 
 def test_an_error_for_a_program_is_one_json_document(tidegauge, home):
