@@ -184,6 +184,11 @@ def receipts(home: Home, feed: str | None = None) -> list[Receipt]:
     return sorted(current, key=lambda r: (r.delivered_date, r.delivery_name, r.version, r.delivery_id))
 
 
+def resent_paths(home: Home, feed: str | None = None) -> set[str]:
+    """Landing paths of files whose bytes had come before: they count in the delivery of those bytes."""
+    return {sighting.landing_path for sighting in _stored(home, feed)[1]}
+
+
 def _is_whole(home: Home, receipt: Receipt) -> bool:
     """Whether the Parquet files of a receipt are all there, at the size they were committed with."""
     for name, size in zip(receipt.files, receipt.file_sizes, strict=True):

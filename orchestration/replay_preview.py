@@ -15,14 +15,18 @@ from orchestration.comparison import DAY, daily_marts
 from orchestration.contracts import TABLES
 from orchestration.home import EDITIONS, Home
 from orchestration.landing import LandingFile
-from orchestration.raw_store import PARSER_VERSION, Receipt
+from orchestration.raw_store import PARSER_VERSION, Receipt, resent_paths
 from orchestration.restatements import business_days
 from orchestration.sql import identifier, literal
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """One landing file that would be loaded again, and what came of it last time (no counts when new)."""
+    """One landing file that would be loaded again, and what came of it last time.
+
+    ``state``: loaded, quarantined or superseded; new (never loaded) or resent (its bytes count in another
+    delivery), and then without counts.
+    """
 
     delivered_date: date
     delivery_name: str
@@ -49,11 +53,14 @@ class MayMove:
 def replayed(home: Home, files: Iterable[LandingFile], receipts: Sequence[Receipt]) -> list[Replayed]:
     """What would be replayed, file by file, in order of day and name."""
     known = {receipt.landing_path: receipt for receipt in receipts}
+    resent = resent_paths(home)
     found = []
     for file in files:
-        receipt = known.get(file.path.relative_to(home.landing).as_posix())
+        path = file.path.relative_to(home.landing).as_posix()
+        receipt = known.get(path)
         if receipt is None:
-            found.append(Replayed(file.delivered_date, file.name, "new", None, None, None, None, ()))
+            state = "resent" if path in resent else "new"
+            found.append(Replayed(file.delivered_date, file.name, state, None, None, None, None, ()))
         else:
             found.append(Replayed(
                 file.delivered_date, file.name, receipt.status, receipt.received_count, receipt.loaded_count,

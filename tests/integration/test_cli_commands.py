@@ -109,7 +109,8 @@ def test_a_dry_backfill_names_deliveries_rows_and_figures_and_does_nothing(simul
         "select delivery_name, received_count from quality.fct_deliveries where feed = 'token_usage' "
         "and delivered_date between '2026-11-18' and '2026-11-19' order by delivered_date, delivery_name",
     )
-    assert [(d["delivery_name"], d["received_count"]) for d in found["replayed"]] == deliveries
+    counted = [d for d in found["replayed"] if d["state"] != "resent"]
+    assert [(d["delivery_name"], d["received_count"]) for d in counted] == deliveries
     assert not any(d["parser_changed"] for d in found["replayed"])
     marts = {item["mart"]: item for item in found["may_move"]}
     assert {"capacity.fct_token_usage_hourly", "finance.fct_margin_daily"} <= set(marts)
