@@ -121,8 +121,8 @@ def commands_page(app: Any) -> str:
     """Every command with its arguments and options, as the command line itself describes them."""
     lines = [
         "# Commands", "",
-        "Exit codes: 0 ok, 1 error, 2 the audit blocked publishing, 3 locked by another process, 130 interrupted. Every "
-        "command takes `--home DIR`; `--json` gives one document on standard output. An error ends in the next step.",
+        ("Exit codes: 0 ok, 1 error, 2 the audit blocked publishing, 3 locked by another process, 130 interrupted. Every "
+         "command takes `--home DIR`; `--json` gives one document on standard output. An error ends in the next step."),
     ]
     for path, command in _commands(app):
         lines += ["", f"## tidegauge {path}", "", _flowing(command.help or ""), ""]
