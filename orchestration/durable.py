@@ -15,10 +15,16 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def commit_text(path: Path, text: str) -> None:
-    """Writes a file aside in its folder, syncs it and renames it into place; makes the folder if need be."""
+def commit_text(path: Path, text: str, mode: int | None = None) -> None:
+    """Writes a file aside in its folder, syncs it and renames it into place; makes the folder if need be.
+
+    With a mode, there is no moment at which others than it allows can read the file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    if mode is not None:
+        part.touch(mode=0o600)
+        part.chmod(mode)
     part.write_text(text, encoding="utf-8", newline="")
     sync(part)
     os.replace(part, path)

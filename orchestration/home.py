@@ -65,6 +65,11 @@ class Home:
         return {"capacity": self.capacity, "finance": self.finance}[name]
 
     @property
+    def last_audit(self) -> Path:
+        """How the last try to publish went: run, time, and the checks that failed; it is beside what it judged."""
+        return self.published / "last_audit.json"
+
+    @property
     def history(self) -> Path:
         """What was published when: history/<edition>/<publish>/; only ever added to, and kept by rebuild."""
         return self.root / "history"

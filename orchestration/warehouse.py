@@ -20,7 +20,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ from orchestration import faults, restatements
 from orchestration.audit import MART_KEYS, AuditCheck, AuditFailed, audit
 from orchestration.canonical import hash_tables
 from orchestration.contracts import SYSTEM_COLUMNS, TABLES, Column, Table, duckdb_type
-from orchestration.durable import sync
+from orchestration.durable import commit_text, sync
 from orchestration.finance.payback import CAPITAL_PAYBACK
 from orchestration.forecasting.tables import TABLES as FORECAST_TABLES
 from orchestration.home import DBT_PROJECT, PROJECT, Home
@@ -675,14 +675,26 @@ def publish(home: Home, run_id: str) -> dict[str, Publication]:
             faults.point("publish:before_replace")
             for edition, aside in asides.items():
                 os.replace(aside, home.edition(edition.name))
-        except BaseException:
+        except BaseException as error:
             _remove_asides(home)
             restatements.settle(home)
+            if isinstance(error, AuditFailed):
+                _record_audit(home, run_id, published_at, error)
             raise
         faults.point("publish:after_replace")
         sync(home.published)
+        _record_audit(home, run_id, published_at, None)
         restatements.settle(home)
     return publications
+
+
+def _record_audit(home: Home, run_id: str, attempted_at: datetime, error: AuditFailed | None) -> None:
+    """Says beside the published files how the last try went, so that readers of the last good ones know of a failed one."""
+    record = {
+        "run_id": run_id, "attempted_at": f"{attempted_at.isoformat()}Z", "passed": error is None,
+        "edition": error.edition if error else None, "failures": [asdict(check) for check in error.failures] if error else [],
+    }
+    commit_text(home.last_audit, json.dumps(record, indent=1) + "\n", mode=0o640)
 
 
 def _remove_asides(home: Home) -> None:

@@ -65,9 +65,10 @@ def stamp(reading: Reading, words: Words) -> Block:
     snapshot, period = reading.snapshot, reading.period
     publication = snapshot.publication
     reasons = []
-    if snapshot.audit is not None and not snapshot.audit.passed:
-        failures = words.joined([f"{failure['name']} ({failure['figure']})" for failure in snapshot.audit.failures])
-        reasons.append(words.say("stamp_audit_failed", attempted=snapshot.audit.attempted_at, failures=failures))
+    failed = snapshot.failed_audit
+    if failed is not None:
+        failures = words.joined([f"{failure['name']} ({failure['figure']})" for failure in failed.failures])
+        reasons.append(words.say("stamp_audit_failed", attempted=words.instant(failed.attempted_at), failures=failures))
     if not publication.get("check_count"):
         reasons.append(words.say("stamp_unaudited"))
     if period is not None and period.to_date:

@@ -10,7 +10,7 @@ import json
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
@@ -95,8 +95,7 @@ class Audit:
     """The last try to publish, as the pipeline recorded it beside the files."""
 
     passed: bool
-    attempted_at: str
-    edition: str
+    attempted_at: datetime
     failures: tuple[dict[str, str], ...]
 
 
@@ -156,6 +155,12 @@ class Snapshot:
             start = following
         ordered = [*reversed(weeks), *several, *reversed(months)]
         return {period.name: period for period in ordered}
+
+    @property
+    def failed_audit(self) -> Audit | None:
+        """A try to publish after this one that was blocked; None when this is the newest."""
+        audit = self.audit
+        return audit if audit and not audit.passed and audit.attempted_at > self.publication["published_at"] else None
 
     @property
     def latest_period(self) -> str:
@@ -240,6 +245,45 @@ _SUMS: dict[str, tuple[str, str]] = {
             day(usage_date) <= {today} as is_to_date, segment, settlement, sum(day_consumed_tokens) as consumed_tokens
         from edition.finance.fct_package_burndown_daily group by all order by all
     """),
+    "cohorts": ("finance.fct_package_burndown_daily", """
+        select
+            date_trunc('month', starts_date)::date as cohort_month, settlement, segment,
+            (date_diff('day', starts_date, usage_date) // 7)::bigint as age_weeks, date_trunc('week', usage_date)::date as week_start_date,
+            sum(granted_tokens + coalesce(carried_in_tokens, 0)) as granted_tokens, sum(remaining_tokens) as remaining_tokens
+        from edition.finance.fct_package_burndown_daily
+        where usage_date >= starts_date and date_diff('day', starts_date, usage_date) % 7 = 0
+        group by all order by all
+    """),
+    "standing": ("finance.fct_package_burndown_daily", """
+        select
+            usage_date, settlement, segment, date_trunc('week', expires_date)::date as expires_week_start_date, state,
+            count(*) as grant_count, sum(granted_tokens) as granted_tokens, sum(consumed_tokens) as consumed_tokens,
+            sum(expired_tokens) as expired_tokens, sum(remaining_tokens) as remaining_tokens, sum(recognised_cny)::decimal(38, 9) as recognised_cny,
+            sum(deferred_cny)::decimal(38, 9) as deferred_cny
+        from edition.finance.fct_package_burndown_daily
+        where isodow(usage_date) = 7 or usage_date = last_day(usage_date)
+            or usage_date = (select max(usage_date) from edition.finance.fct_package_burndown_daily)
+        group by all order by all
+    """),
+    "conversion": ("finance.fct_trial_conversion", "select * from edition.finance.fct_trial_conversion order by all"),
+    "economics": ("finance.fct_unit_economics_weekly", """
+        select
+            strptime(iso_week || '-1', '%G-W%V-%u')::date as week_start_date, site_id as serving_site_id, model_id, tokens,
+            net_revenue_cny, cost_cny, usage_cost_cny
+        from edition.finance.fct_unit_economics_weekly order by all
+    """),
+    "metered": ("finance.focus_cost_and_usage", """
+        select
+            date_trunc('week', "ChargePeriodStart" + interval 8 hours)::date as week_start_date,
+            date_trunc('month', "ChargePeriodStart" + interval 8 hours)::date as month_start_date,
+            day("ChargePeriodStart" + interval 8 hours) <= {today} as is_to_date, "RegionId" as serving_site_id,
+            "x_Product" as product, regexp_replace("SkuId", '/[^/]*$', '') as model_id, regexp_extract("SkuId", '([^/]*)$', 1) as token_type,
+            sum("ConsumedQuantity")::decimal(38, 6) as tokens, sum("ListCost")::decimal(38, 9) as list_cost_cny,
+            sum("EffectiveCost")::decimal(38, 9) as earned_cny
+        from edition.finance.focus_cost_and_usage
+        where "ConsumedUnit" = 'Tokens' and "ChargeCategory" = 'Usage' group by all order by all
+    """),
+    "prices": ("finance.fct_price_position", "select * from edition.finance.fct_price_position order by all"),
     "payback": ("finance.fct_capital_payback", """
         select payback.*, cash.life_ends_date
         from edition.finance.fct_capital_payback as payback
@@ -277,7 +321,8 @@ def read_audit(path: Path) -> Audit | None:
         told = json.loads(record.read_text("utf-8"))
     except FileNotFoundError:
         return None
-    return Audit(told["passed"], told["attempted_at"], told["edition"], tuple(told["failures"]))
+    attempted_at = datetime.fromisoformat(told["attempted_at"]).replace(tzinfo=None)
+    return Audit(told["passed"], attempted_at, tuple(told["failures"]))
 
 
 class Book:
@@ -424,6 +469,133 @@ class Reading:
             "sum(figure_count) as figure_count, sum(change) as change from restated "
             "where usage_date between ? and ? group by reason, metric order by restated_at desc, reason, metric",
             [self.period.first_date, self.period.last_date],
+        )
+
+    def by_cell(self) -> list[dict[str, Any]]:
+        """Every measure of the period by site and product, with how many customers there are."""
+        if self.period is None:
+            return []
+        return self._with_customers(("serving_site_id", "product"))
+
+    def by_segment(self) -> list[dict[str, Any]]:
+        """Every measure of the period by segment, with how many customers there are."""
+        return self._with_customers(("segment",)) if self.period else []
+
+    def by_tenant(self) -> list[dict[str, Any]]:
+        """Every measure of the period by customer, the largest margin first; the pseudonyms are the mart's."""
+        if self.period is None:
+            return []
+        rows = self.sums(self.period.where, by=("tenant_id", "segment"), also="tenant_id <> 'unallocated'", table="tenant_cube")
+        return sorted(rows, key=lambda row: (-row["gross_margin_cny"], row["tenant_id"]))
+
+    def by_model(self) -> list[dict[str, Any]]:
+        """Every measure of the period by model, of what models served."""
+        return self.sums(self.period.where, by=("model_id",), also=OF_MODELS) if self.period else []
+
+    def _with_customers(self, keys: Sequence[str]) -> list[dict[str, Any]]:
+        condition, parameters = self._where(self.period.where)
+        columns = ", ".join(keys)
+        counted = self.snapshot.query(
+            f"select {columns}, count(distinct tenant_id) filter (where tenant_id <> 'unallocated') as tenant_count from tenant_cube "
+            f"where {condition} group by {columns}", parameters,
+        )
+        counts = {tuple(row[key] for key in keys): row["tenant_count"] for row in counted}
+        return [row | {"tenant_count": counts[tuple(row[key] for key in keys)]} for row in self.sums(self.period.where, by=keys)]
+
+    def _select(self, table: str, columns: str, where: str, skip: Iterable[str] = (), tail: str = "") -> list[dict[str, Any]]:
+        """Rows of a table beside the cube, under the filters it knows; none where the file lacks its mart."""
+        if self.period is None or not self.snapshot.has(table):
+            return []
+        condition, parameters = self._where(where, skip)
+        return self.snapshot.query(f"select {columns} from {table} where {condition} {tail}", parameters)
+
+    @property
+    def _whole_weeks_of_period(self) -> str:
+        """The weeks that the period touches, for what is known by week only."""
+        first = self.period.first_date - timedelta(days=self.period.first_date.weekday())
+        return _between(first, self.period.last_date)
+
+    def break_even(self) -> dict[str, tuple[float | None, float | None]]:
+        """Utilization and break-even utilization by model, over the weeks that the period touches."""
+        rows = self._select(
+            "economics",
+            "model_id, sum(usage_cost_cny)::double / nullif(sum(cost_cny)::double, 0) as utilization_ratio, "
+            "sum(usage_cost_cny)::double / nullif(sum(net_revenue_cny)::double, 0) as break_even_ratio",
+            self._whole_weeks_of_period, skip=("product", "segment"), tail="group by model_id order by model_id",
+        )
+        return {row["model_id"]: (row["utilization_ratio"], row["break_even_ratio"]) for row in rows}
+
+    def by_token_type(self) -> list[dict[str, Any]]:
+        """Tokens, what they cost at list price and what they earned, by model and type of token."""
+        return self._select(
+            "metered",
+            "model_id, token_type, sum(tokens) as tokens, sum(list_cost_cny)::decimal(38, 9) as list_cost_cny, "
+            "sum(earned_cny)::decimal(38, 9) as earned_cny",
+            self.period.where if self.period else "true", skip=("segment",), tail="group by all order by all",
+        )
+
+    def cohorts(self) -> list[dict[str, Any]]:
+        """What is left of the grants of each month, by weeks since they began; only weeks that all of a cohort has reached."""
+        return self._select(
+            "cohorts",
+            "cohort_month, settlement, age_weeks, sum(granted_tokens) as granted_tokens, sum(remaining_tokens) as remaining_tokens",
+            f"week_start_date <= date {literal(self.period.last_date.isoformat())}" if self.period else "true",
+            skip=("site", "product", "model"), tail="group by all order by all",
+        )
+
+    @cached_property
+    def standing_date(self) -> date | None:
+        """The last day up to the end of the period whose standing of the packages is kept."""
+        if self.period is None or not self.snapshot.has("standing"):
+            return None
+        return self.snapshot.query("select max(usage_date) as day from standing where usage_date <= ?", [self.period.last_date])[0]["day"]
+
+    def standing(self, keys: str) -> list[dict[str, Any]]:
+        """Grants as they stood on the standing date, by some of settlement, state and week of expiry."""
+        if self.standing_date is None:
+            return []
+        return self._select(
+            "standing",
+            f"{keys}, sum(grant_count) as grant_count, sum(granted_tokens) as granted_tokens, sum(consumed_tokens) as consumed_tokens, "
+            "sum(expired_tokens) as expired_tokens, sum(remaining_tokens) as remaining_tokens, "
+            "sum(recognised_cny)::decimal(38, 9) as recognised_cny, sum(deferred_cny)::decimal(38, 9) as deferred_cny",
+            f"usage_date = date {literal(self.standing_date.isoformat())}", skip=("site", "product", "model"),
+            tail=f"group by {keys} order by {keys}",
+        )
+
+    def funnel(self) -> list[dict[str, Any]]:
+        """Trials by segment, of the cohorts of 13 weeks up to the end of the period."""
+        if self.period is None:
+            return []
+        monday = self.period.last_date - timedelta(days=self.period.last_date.weekday())
+        weeks = [(monday - timedelta(days=7 * ago)).isocalendar() for ago in range(BASELINE_WEEKS)]
+        names = ", ".join(literal(f"{year}-W{week:02}") for year, week, _ in weeks)
+        counts = ("granted", "activated", "half_burned", "exhausted", "expired", "converted", "retained", "retention_due")
+        return self._select(
+            "conversion",
+            "segment, " + ", ".join(f"sum({name}_count)::bigint as {name}_count" for name in counts)
+            + ", sum(trial_cost_cny)::decimal(38, 9) as trial_cost_cny, sum(revenue_after_conversion_cny)::decimal(38, 9) as revenue_after_conversion_cny",
+            f"cohort_week in ({names})", skip=("site", "product", "model"), tail="group by segment order by segment",
+        )
+
+    def tranches(self) -> list[dict[str, Any]]:
+        """Every tranche of the sites chosen, with its payback dates and the end of its life."""
+        if not self.snapshot.has("payback"):
+            return []
+        chosen = self.choice.site
+        where = f"site_id in ({', '.join('?' * len(chosen))})" if chosen else "true"
+        return self.snapshot.query(f"select * from payback where {where} order by payback_date_base nulls last, tranche_id", chosen)
+
+    def price_positions(self) -> list[dict[str, Any]]:
+        """Our list price beside each competitor's, as last compared up to the end of the period."""
+        if self.period is None or not self.snapshot.has("prices"):
+            return []
+        day = self.snapshot.query("select max(price_date) as day from prices where price_date <= ?", [self.period.last_date])[0]["day"]
+        if day is None:
+            return []
+        return self._select(
+            "prices", "*", f"price_date = date {literal(day.isoformat())}", skip=("site", "product", "segment"),
+            tail="order by model_id, token_type, price_ratio, vendor, model_name",
         )
 
     def burned(self, where: str) -> Decimal | None:

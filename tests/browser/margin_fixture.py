@@ -68,7 +68,7 @@ def record_audit(path: Path, passed: bool) -> None:
         {"name": "margin = net revenue - cost, to the last digit", "figure": "3 rows do not add up", "next_step": "See finance.fct_margin_daily."}
     ]
     path.with_name("last_audit.json").write_text(json.dumps({
-        "run_id": "later-run", "attempted_at": "2026-11-24T09:00:00+00:00", "edition": "finance", "passed": passed, "failures": failures,
+        "run_id": "later-run", "attempted_at": "2026-11-24T09:00:00Z", "edition": "finance", "passed": passed, "failures": failures,
     }))
 
 

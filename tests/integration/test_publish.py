@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import multiprocessing
 import os
 import signal
@@ -112,7 +113,7 @@ def sha256_of(path: Path) -> str:
 
 def leftovers(home: Home) -> list[str]:
     """Files beside the published ones."""
-    return sorted(path.name for path in home.published.iterdir() if path.name not in ("capacity.duckdb", "finance.duckdb"))
+    return sorted(path.name for path in home.published.iterdir() if path.name not in ("capacity.duckdb", "finance.duckdb", home.last_audit.name))
 
 
 @pytest.fixture
@@ -162,6 +163,20 @@ def test_a_failed_audit_names_the_check_and_leaves_the_live_file_as_it_was(fille
     assert all(failure.next_step for failure in failed.value.failures)
     assert sha256_of(filled.capacity) == before
     assert leftovers(filled) == []
+
+
+def test_readers_of_the_last_good_file_can_tell_that_a_later_publish_failed(filled: Home) -> None:
+    """Figures that a failed audit left in place look certified unless something beside them says otherwise."""
+    warehouse.publish(filled, "good")
+    assert json.loads(filled.last_audit.read_text("utf-8"))["passed"] is True
+    spoil(filled, "update quality.fct_reconciliation set difference = 1")
+    with pytest.raises(warehouse.AuditFailed):
+        warehouse.publish(filled, "bad")
+    told = json.loads(filled.last_audit.read_text("utf-8"))
+    assert (told["passed"], told["run_id"]) == (False, "bad")
+    assert told["failures"][0]["name"] == "landing = raw = marts"
+    assert filled.last_audit.stat().st_mode & 0o777 == 0o640
+    assert told["attempted_at"] > warehouse.publication_of(filled.finance).published_at.isoformat()
 
 
 def test_an_identity_within_rounding_is_closed(filled: Home) -> None:
