@@ -7,26 +7,41 @@ Pooled normalised conformal: each side's own offset from the median is widened b
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import ndtri
 
 from orchestration.forecasting.members import LEVELS, MEDIAN
 
-LARGEST_WIDENING = 6.0
-SHRINKAGE_ERRORS = 60.0
+SMALLEST_WIDENING = 0.9
+SMALLEST_TAIL_WIDENING = 1.0
+"""A band that past errors call too wide is narrowed by a tenth at most, its tails not at all: errors of a few
+origins share one week's luck, and demand is not stationary, so past calm says less than past surprise."""
+LARGEST_WIDENING = 2.0
+TAIL = 0.05
+SHRINKAGE_ERRORS = 200.0
 """Past errors at which a group's own widening counts as much as that of all series."""
-SMALLEST_OFFSET = 1e-9
-"""Relative to the size of the median: a thinner band is a certainty, and says nothing of the others' width."""
+FEWEST_ERRORS = 20
+BORROWED_OFFSET = 0.1
+"""Share of the spread of the climate that is added to each offset: a band of no width cannot be widened."""
+
+_SIDE = np.sign(np.arange(len(LEVELS)) - MEDIAN)
+_FLOOR = np.where(np.minimum(LEVELS, 1 - LEVELS) <= TAIL + 1e-9, SMALLEST_TAIL_WIDENING, SMALLEST_WIDENING)
+_LOW, _HIGH = np.searchsorted(LEVELS, (0.1, 0.9))
 
 
-def ratios(truth: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
-    """How far past truths lay from the median, in offsets of each level; positive is to that level's side.
+def offsets(quantiles: np.ndarray, climate: np.ndarray) -> np.ndarray:
+    """Distance of each level from the median, plus some of the spread of the climate; never negative."""
+    spread = (climate[..., _HIGH:_HIGH + 1] - climate[..., _LOW:_LOW + 1]) / 2
+    borrowed = BORROWED_OFFSET * np.nan_to_num(spread) * np.abs(ndtri(LEVELS)) / ndtri(LEVELS[_HIGH])
+    return (quantiles - quantiles[..., MEDIAN:MEDIAN + 1]) * _SIDE + borrowed
 
-    (..., level); NaN where truth or forecast is not known, or the band has no width. The median has no ratio.
+
+def ratios(truth: np.ndarray, quantiles: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """How far past truths lay from the median to each level's side, in its offsets; (..., level).
+
+    NaN where truth or forecast is not known, or the offset is nothing: a certainty says nothing of others' widths.
     """
-    middle = quantiles[..., MEDIAN:MEDIAN + 1]
-    side = np.sign(np.arange(len(LEVELS)) - MEDIAN)
-    offset = (quantiles - middle) * side
-    wide = offset > SMALLEST_OFFSET * np.maximum(np.abs(middle), 1)
-    residual = (truth[..., None] - middle) * side
+    residual = (truth[..., None] - quantiles[..., MEDIAN:MEDIAN + 1]) * _SIDE
+    wide = offset > 0
     return np.where(wide & np.isfinite(residual), residual / np.where(wide, offset, 1), np.nan)
 
 
@@ -40,24 +55,17 @@ def widenings(past_ratios: np.ndarray) -> tuple[np.ndarray, int]:
     for index, level in enumerate(LEVELS):
         here = past_ratios[:, index]
         here = here[np.isfinite(here)]
-        if index == MEDIAN or not len(here):
-            continue
-        wanted = max(level, 1 - level)
-        # The finite-sample quantile of split conformal: a little beyond the empirical one.
-        factor[index] = np.quantile(here, min(wanted * (1 + 1 / len(here)), 1))
-    return np.clip(factor, 0, LARGEST_WIDENING), int(np.isfinite(past_ratios).any(axis=1).sum())
+        if index != MEDIAN and len(here) >= FEWEST_ERRORS:
+            factor[index] = np.quantile(here, max(level, 1 - level))
+    return np.clip(factor, _FLOOR, LARGEST_WIDENING), int(np.isfinite(past_ratios).any(axis=1).sum())
 
 
 def shrunk(own: np.ndarray, errors: int, together: np.ndarray) -> np.ndarray:
     """A group's widening, leaning on that of all series as far as it has few errors of its own."""
     weight = errors / (errors + SHRINKAGE_ERRORS)
-    return weight * own + (1 - weight) * together
+    return np.exp(weight * np.log(own) + (1 - weight) * np.log(together))
 
 
-def widened(quantiles: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """Quantiles with each level's offset from the median times its factor; still rising in the level."""
-    middle = quantiles[..., MEDIAN:MEDIAN + 1]
-    moved = middle + (quantiles - middle) * factor
-    upper = np.maximum.accumulate(moved[..., MEDIAN:], axis=-1)
-    lower = np.minimum.accumulate(moved[..., MEDIAN::-1], axis=-1)[..., ::-1]
-    return np.concatenate([lower[..., :-1], upper], axis=-1)
+def widened(quantiles: np.ndarray, offset: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """Quantiles at their offset times the factor from the median; rising in the level."""
+    return np.sort(quantiles[..., MEDIAN:MEDIAN + 1] + _SIDE * offset * factor, axis=-1)

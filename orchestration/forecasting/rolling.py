@@ -13,14 +13,15 @@ import numpy as np
 from orchestration.forecasting.combination import (
     arrived,
     member_weights,
+    mixture,
     quantile_loss,
-    weighted_average,
 )
-from orchestration.forecasting.conformal import ratios, shrunk, widened, widenings
+from orchestration.forecasting.conformal import offsets, ratios, shrunk, widened, widenings
 from orchestration.forecasting.members import LEVELS, MEMBERS, Setting, opened
 
 COMBINED = "weighted"
 YARDSTICK = "seasonal_naive"
+CLIMATE = "climate"
 COSTLY = ("theta", "flair")
 """Members that fit each series by itself: milliseconds a series, where the others take microseconds."""
 LARGEST_MULTIPLE_OF_HISTORY = 20
@@ -87,13 +88,13 @@ def bound(quantiles: np.ndarray, largest: np.ndarray) -> np.ndarray:
 
 
 def combine(rolled: Rolled) -> np.ndarray:
-    """The weighted average of the members at each origin, weighted by the losses that had arrived by then."""
+    """The mixture of the members at each origin, weighted by the losses that had arrived by then."""
     stacked = np.stack(list(rolled.members.values()))
     losses = np.stack([quantile_loss(rolled.truth, member) for member in rolled.members.values()])
     joined = np.full_like(stacked[0], np.nan)
     for index, origin in enumerate(rolled.origins):
         weights = member_weights(losses, arrived(rolled.origins, origin, rolled.horizon))
-        joined[index] = weighted_average(stacked[:, index], weights)
+        joined[index] = mixture(stacked[:, index], weights)
     return joined
 
 
@@ -104,7 +105,8 @@ def calibrate(quantiles: np.ndarray, rolled: Rolled, groups: np.ndarray, only: l
         groups: a label per series, like its level of the hierarchy.
         only: positions of origins to calibrate; others come back as they are.
     """
-    past = ratios(rolled.truth, quantiles)
+    offset = offsets(quantiles, rolled.members[CLIMATE])
+    past = ratios(rolled.truth, quantiles, offset)
     result = quantiles.copy()
     for index in range(len(rolled.origins)) if only is None else only:
         seen = arrived(rolled.origins, rolled.origins[index], rolled.horizon)[:, None, :]
@@ -112,5 +114,6 @@ def calibrate(quantiles: np.ndarray, rolled: Rolled, groups: np.ndarray, only: l
         for group in np.unique(groups):
             rows = groups == group
             own, errors = widenings(past[:, rows][np.broadcast_to(seen, past[:, rows].shape[:3])])
-            result[index, rows] = widened(quantiles[index, rows], shrunk(own, errors, together))
+            factor = shrunk(own, errors, together)
+            result[index, rows] = widened(quantiles[index, rows], offset[index, rows], factor)
     return bound(result, rolled.largest)
