@@ -26,12 +26,13 @@ def test_help_costs_less_than_half_a_cpu_second():
     """A heavy import at module level would make every command, and every typo, slow."""
     subprocess.run([str(TIDEGAUGE), "--help"], capture_output=True, check=True)
     costs = []
-    for _ in range(3):
+    for _ in range(5):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([str(TIDEGAUGE), "--help"], capture_output=True, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         costs.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert sorted(costs)[1] < HELP_BUDGET_CPU_SECONDS
+    # The least, because tests beside this one slow it down; they never make it cheaper.
+    assert min(costs) < HELP_BUDGET_CPU_SECONDS
 
 
 def test_importing_the_command_line_imports_nothing_heavy():
