@@ -393,6 +393,8 @@ HOLIDAYS = _reference(
 )
 
 _CURRENCY = _text("currency", "Currency of the amounts; only CNY.", allowed=("CNY",), default="CNY", required=True)
+CURRENCIES = ("CNY", "USD")
+"""Other vendors bill in them; our own prices and costs are in CNY alone."""
 _HOURS = (
     _text("time_band", "Name of the hours the row holds in, such as peak; all for the whole day.", default="all"),
     _integer("hour_from", "First hour of the business day (Asia/Shanghai) the row holds.", "h", minimum=0, maximum=23,
@@ -555,14 +557,23 @@ COMPETITOR_PRICES = _reference(
     _text("comparable_model_id", "Our model that is the same one; null: compared by class only."),
     _text("token_type", "input (uncached), cached_input or output.", required=True, allowed=TOKEN_TYPES),
     _price_tier("Context tier: holds for requests of more input tokens than this, up to the next tier."),
-    Column("price_cny_per_million", pl.Decimal(18, 6), "List price.", unit="CNY/1000000 tokens", required=True, minimum=0),
-    _CURRENCY,
+    Column("list_price_per_million", pl.Decimal(18, 9), "List price, as billed: in the row's currency.",
+           unit="currency/1000000 tokens", required=True, minimum=0),
+    _text("currency", "Currency that the vendor bills in; exchange_rates turns it into CNY.", allowed=CURRENCIES, default="CNY",
+          required=True),
     Column("observed_date", pl.Date, "Day the price was read off the vendor's page.", required=True),
+)
+
+EXCHANGE_RATES = _reference(
+    "exchange_rates", ("currency",), "What one unit of a currency is worth in CNY, from the day it was read.",
+    _text("currency", "ISO 4217 code.", required=True, allowed=CURRENCIES),
+    Column("cny_per_unit", pl.Decimal(18, 6), "Worth of one unit.", unit="CNY", required=True, minimum=0.000001),
 )
 
 FINANCE_REFERENCE_TABLES = (
     PRICE_BOOK, RENTAL_PRICES, DISCOUNTS, TAX_RATES, PACKAGES, PACKAGE_WEIGHTS, SUBSCRIPTIONS, POWER_TARIFFS, SITE_POWER,
     OPERATIONS_COSTS, LINK_COSTS, CAPITAL_ASSETS, ACCELERATOR_PRICES, COMPETITOR_PRICES,
+    EXCHANGE_RATES,
 )
 REFERENCE_TABLES = (
     SITES, LINKS, ACCELERATORS, NODE_POOLS, PLANNED_DELIVERIES, TENANTS, MODELS, THROUGHPUT, HOLIDAYS,

@@ -7,8 +7,8 @@ until July 2026 name prices in dollars beside those in CNY, later ones in the cu
 A snapshot's date is ``last_checked``, the day on which the list was compared with the vendors' pages; the
 older lists have ``last_updated`` alone. The exchange rate's date says nothing about prices.
 
-A model billed in dollars has a CNY figure that moves with the exchange rate, so two snapshots are compared
-by the price in the currency of billing; a Price keeps both. What model of ours a price is compared
+A model billed in dollars has a CNY figure that moves with the exchange rate, so the price in the currency of
+billing is what is loaded; a Price keeps both. What model of ours a price is compared
 with is our judgement (COMPARABLE), not the list's.
 """
 
@@ -189,17 +189,16 @@ def _read(lines: Lines, _options: Options) -> Iterator[Row | Reject]:
                     "vendor": price.vendor, "model_name": price.model_name, "model_class": model_class,
                     "comparable_model_id": comparable, "token_type": price.token_type,
                     "above_input_tokens": str(price.above_input_tokens),
-                    "price_cny_per_million": f"{price.price_cny:f}", "currency": "CNY",
+                    "list_price_per_million": f"{price.billed_price:f}", "currency": price.billing_currency,
                     "observed_date": day, "source": source_of(price), "confidence": "medium",
                 },
             )
 
 
 def source_of(price: Price) -> str:
-    """Where a price comes from, in words, with the price in the currency of billing where that isn't CNY."""
-    billed = "" if price.billing_currency == "CNY" else f", billed at {price.billing_currency} {price.billed_price:f}"
+    """Where a price comes from, in words."""
     verified = f", last verified {price.verified}" if price.verified else ""
-    return f"{ATTRIBUTION}{f', from {price.page}' if price.page else ''}{verified}{billed}"
+    return f"{ATTRIBUTION}{f', from {price.page}' if price.page else ''}{verified}"
 
 
 LLM_PRICES_CN = RowFormat(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from orchestration.sources.ascend import ASCEND
 from orchestration.sources.base import Format
 from orchestration.sources.dcgm import DCGM
+from orchestration.sources.litellm_prices import LITELLM_PRICES
 from orchestration.sources.llm_prices_cn import LLM_PRICES_CN
 from orchestration.sources.llview import LLVIEW_FABRIC, LLVIEW_GPU, LLVIEW_JOB
 from orchestration.sources.otel_genai import OTEL_GENAI
@@ -29,6 +30,7 @@ FORMATS: dict[str, Format] = {
         LLVIEW_FABRIC,
         LLVIEW_JOB,
         LLM_PRICES_CN,
+        LITELLM_PRICES,
         *REFERENCE_CSV,
     )
 }

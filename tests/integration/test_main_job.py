@@ -10,6 +10,7 @@ import csv
 import gzip
 import json
 from collections import Counter
+from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
@@ -117,6 +118,19 @@ def test_servegen_requests_are_its_rates_times_its_windows(traces_home, shared_d
         assert found[model][1] >= count > 0
 
 
+def test_prices_in_dollars_stand_beside_ours_in_yuan(traces_home, query):
+    """Compared as numbers, 25 dollars a million would look cheaper than 27 yuan."""
+    (row,) = query(traces_home.finance, """
+        select distinct competitor_list_price_per_million, competitor_price_cny_per_million, observed_date
+        from finance.finance.fct_price_position
+        where model_name = 'claude-opus-4-8' and token_type = 'output' and price_date = '2026-11-22'
+    """)
+    assert row == (Decimal(25), Decimal("168.7175"), date(2026, 6, 10))
+    assert query(traces_home.finance, """
+        select count(distinct vendor) >= 3 from finance.finance.fct_price_position where competitor_currency = 'USD'
+    """) == [(True,)]
+
+
 def test_every_delivery_adds_up_and_nothing_is_quarantined_whole(traces_home, query):
     """received = loaded + duplicate + quarantined has no exception."""
     assert query(traces_home.capacity, """
@@ -124,7 +138,8 @@ def test_every_delivery_adds_up_and_nothing_is_quarantined_whole(traces_home, qu
         where received_count <> loaded_count + duplicate_count + quarantined_count or status <> 'loaded'
     """) == []
     for format in ("azure_llm", "mooncake", "servegen", "servegen_lengths", "philly", "openb_pods", "openb_nodes",
-                   "helios", "llview_gpu", "sacct_hb_jobinfo", "sacct_xdmod", "llm_prices_cn", "reference_price_book"):
+                   "helios", "llview_gpu", "sacct_hb_jobinfo", "sacct_xdmod", "llm_prices_cn", "litellm_prices",
+                   "reference_price_book"):
         assert query(traces_home.capacity, f"select count(*) > 0 from quality.fct_deliveries where format = '{format}'") == [(True,)], format
 
 

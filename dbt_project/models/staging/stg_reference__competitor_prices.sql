@@ -13,7 +13,7 @@
     'comparable_model_id',
     'token_type',
     'above_input_tokens',
-    'price_cny_per_million',
+    'list_price_per_million',
     'currency',
     'observed_date',
     'valid_from',

@@ -5,6 +5,8 @@ prices as (select * from {{ ref('stg_reference__price_book') }}),
 
 competitors as (select * from {{ ref('stg_reference__competitor_prices') }} where above_input_tokens = 0),
 
+exchange_rates as (select * from {{ ref('stg_reference__exchange_rates') }}),
+
 -- The last known day of each week.
 price_dates as (
     select max(calendar.usage_date) as price_date
@@ -38,7 +40,8 @@ observed as (
         case when competitors.comparable_model_id = ours.model_id then 'same_model' else 'same_class' end
             as comparison,
         ours.price_cny_per_million,
-        competitors.price_cny_per_million as competitor_price_cny_per_million,
+        competitors.list_price_per_million,
+        competitors.currency,
         competitors.observed_date,
         competitors.source as competitor_source,
         row_number() over (
@@ -53,6 +56,18 @@ observed as (
             and (ours.model_id = competitors.comparable_model_id or ours.model_class = competitors.model_class)
 ),
 
+-- A price in another currency stands at the exchange rate of the day that it is compared on.
+in_cny as (
+    select
+        observed.*,
+        cast(observed.list_price_per_million * exchange_rates.cny_per_unit as decimal(38, 9))
+            as competitor_price_cny_per_million
+    from observed
+    inner join exchange_rates
+        on observed.currency = exchange_rates.currency and {{ holds_on('exchange_rates', 'observed.price_date') }}
+    where observed.recency = 1
+),
+
 latest as (
     select
         *,
@@ -61,8 +76,7 @@ latest as (
             as cheaper_count,
         count(*) over (partition by price_date, model_id, token_type) as competitor_count,
         {{ days_between('observed_date', 'price_date') }} as age_days
-    from observed
-    where recency = 1
+    from in_cny
 )
 
 select
@@ -73,7 +87,7 @@ select
     model_name,
     comparison,
     cast(price_cny_per_million as decimal(38, 9)) as price_cny_per_million,
-    cast(competitor_price_cny_per_million as decimal(38, 9)) as competitor_price_cny_per_million,
+    competitor_price_cny_per_million,
     case
         when competitor_price_cny_per_million > 0
             then cast(price_cny_per_million as double) / cast(competitor_price_cny_per_million as double)
@@ -83,5 +97,7 @@ select
     observed_date,
     age_days,
     age_days > {{ var('stale_price_days') }} as is_stale,
+    currency as competitor_currency,
+    list_price_per_million as competitor_list_price_per_million,
     competitor_source
 from latest
