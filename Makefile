@@ -5,7 +5,7 @@ PYTEST := $(PYTHON) -m pytest
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-browser demo test lint dev bench faults browser screenshots clean
+.PHONY: help setup setup-browser demo test lint dev bench bench-large faults browser screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ dev: setup ## the Dagster UI on http://127.0.0.1:3000
 
 bench: setup ## the performance table, with its peers in the same run
 	@$(PYTHON) -m tests.bench
+
+bench-large: setup ## a build of 100 million token events, held to 4 GB (an hour, 20 GB of disk)
+	@$(PYTHON) -m tests.bench.large_build
 
 faults: setup ## the long fault suite: kills, cut files, full disks
 	@TIDEGAUGE_LONG_FAULTS=1 $(PYTEST) tests/faults

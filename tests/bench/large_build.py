@@ -24,7 +24,7 @@ from tests.bench.__main__ import TIDEGAUGE, measure
 
 EVENTS = int(os.environ.get("TIDEGAUGE_BENCH_EVENTS", "100000000"))
 SIMULATED_DAYS = 4
-COPIES = 5
+STRETCHES = 5
 """Stretches of days in the raw store: the simulated one and those before it."""
 PEAK_GOAL_MB = 4096
 END = date(2026, 11, 6)
@@ -42,8 +42,8 @@ def copy_delivery(home: Home, receipt: raw_store.Receipt, days: int, connection:
         connection.execute(
             f"""copy (
                 select * replace (
-                    md5(event_id || '{delivery_id}')::uuid::varchar as event_id, '{delivery_id}' as delivery_id,
-                    occurred_at - interval {days} day as occurred_at, event_day - {days} as event_day
+                    md5(event_id || '{days}')::uuid::varchar as event_id, '{delivery_id}' as delivery_id,
+                    occurred_at - interval {days} day as occurred_at
                 ) from read_parquet(?, hive_partitioning = false)
             ) to '{target}' (format parquet, compression zstd)""",
             [str(home.raw / name)],
@@ -62,21 +62,22 @@ def copy_delivery(home: Home, receipt: raw_store.Receipt, days: int, connection:
 
 
 def fill(home: Home) -> None:
-    """Simulates and ingests SIMULATED_DAYS, then commits their usage COPIES - 1 times more on earlier days."""
+    """Simulates and ingests SIMULATED_DAYS, then commits their usage again on the days before."""
     environment = {"TIDEGAUGE_HOME": str(home.root)}
-    events_per_day = EVENTS // (SIMULATED_DAYS * COPIES)
+    # A hundredth more, for the lines that are broken on purpose.
+    events_per_day = EVENTS * 101 // 100 // (SIMULATED_DAYS * STRETCHES)
     measure([str(TIDEGAUGE), "simulate", "--days", str(SIMULATED_DAYS), "--events-per-day", str(events_per_day),
              "--seed", "3", "--end", END.isoformat()], **environment)
     measure([str(TIDEGAUGE), "ingest"], **environment)
-    copy_usage(home)
+    copy_usage(home, STRETCHES)
 
 
-def copy_usage(home: Home) -> None:
-    """Commits every usage delivery COPIES - 1 times more, each time SIMULATED_DAYS earlier."""
+def copy_usage(home: Home, stretches: int) -> None:
+    """Commits every usage delivery so often in all, each time SIMULATED_DAYS earlier."""
     with duckdb.connect() as connection:
         connection.execute("set memory_limit = '1GB'; set enable_progress_bar = false")
         for receipt in raw_store.receipts(home, "token_usage"):
-            for copy in range(1, COPIES):
+            for copy in range(1, stretches):
                 copy_delivery(home, receipt, copy * SIMULATED_DAYS, connection)
 
 
