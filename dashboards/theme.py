@@ -93,6 +93,14 @@ TEMPLATE = go.layout.Template(
 )
 
 
+def patterned(colour: str, pattern: str) -> dict:
+    """A bar's marker: a colour, an outline, and a hatch that says the same without colour ("" is none)."""
+    return {
+        "color": colour, "line": {"color": INK, "width": 0.6},
+        "pattern": {"shape": pattern, "fillmode": "overlay", "fgcolor": INK, "size": 6, "solidity": 0.2, "fgopacity": 0.6},
+    }
+
+
 def contrast(first: str, second: str) -> float:
     """Contrast ratio of two colours (WCAG 2): 1 is none, 21 is black on white."""
 

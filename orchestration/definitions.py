@@ -24,8 +24,10 @@ from orchestration import defs as defs_package
 from orchestration import progress, raw_store, warehouse
 from orchestration.contracts import FEEDS
 from orchestration.defs.resources import RESOURCES
-from orchestration.defs.schedules import JOB_NAME, range_tags
+from orchestration.defs.schedules import JOB_NAME, REPORT_JOB_NAME, REPORT_KEY, range_tags
+from orchestration.forecasting.iso_weeks import week_of
 from orchestration.home import PROJECT, Home
+from orchestration.partitions import partition_of_week
 from orchestration.progress import Listener, Progress
 
 # What each command materializes, in Dagster's selection syntax.
@@ -96,6 +98,7 @@ def materialize(
     selection: Sequence[str] | None = None,
     *,
     partition_range: tuple[str, str] | None = None,
+    report_week: str | None = None,
     tags: Mapping[str, str] | None = None,
     run_config: Mapping[str, Any] | None = None,
     raise_on_error: bool = False,
@@ -111,6 +114,7 @@ def materialize(
             it all that is due, which may be nothing: then there is no run and run_id is empty.
         partition_range: first and last delivery day for the raw assets among them; without it every day
             that has something to load.
+        report_week: ISO week of the report among them; without it the latest that is published by then.
         run_config: config of ops, for example {"ops": {...}}; the home is added.
         on_event: told what starts, advances, succeeds, warns and fails.
     """
@@ -125,6 +129,8 @@ def materialize(
         with instance_of(home) as instance:
             _end_orphans(home, instance)
             for part in _parts(home, graph, keys, partition_range):
+                if part.job_name == REPORT_JOB_NAME:
+                    part = replace(part, tags={"dagster/partition": _report_partition(home, report_week)})
                 outcome = _execute(home, instance, part, tags or {}, run_config or {}, raise_on_error, on_event)
                 metadata.update(outcome.asset_metadata)
                 if outcome.reason == "interrupted":
@@ -170,24 +176,33 @@ class _Part:
 
     keys: frozenset[dg.AssetKey]
     tags: Mapping[str, str] = field(default_factory=dict)
+    job_name: str = JOB_NAME
 
 
 def _parts(
     home: Home, graph: Any, keys: set[dg.AssetKey], partition_range: tuple[str, str] | None
 ) -> list[_Part]:
-    """One run, or two when raw covers many days.
+    """One run, two when raw covers many days, and one of its own for the report, whose partitions are weeks.
 
     Dagster plans every asset of a run once per partition of the run, partitioned or not: 60 models and
     57 days are 3,400 events and half a minute.
     """
-    partitioned = frozenset(key for key in keys if graph.get(key).is_partitioned)
+    report = [_Part(frozenset({REPORT_KEY}), job_name=REPORT_JOB_NAME)] if REPORT_KEY in keys else []
+    pipeline = frozenset(keys) - {REPORT_KEY}
+    partitioned = frozenset(key for key in pipeline if graph.get(key).is_partitioned)
+    rest = pipeline - partitioned
     if not partitioned:
-        return [_Part(frozenset(keys))]
+        return ([_Part(rest)] if rest else []) + report
     first, last = partition_range or _pending_range(home)
-    rest = frozenset(keys) - partitioned
     if first == last or not rest:
-        return [_Part(frozenset(keys), range_tags(first, last))]
-    return [_Part(partitioned, range_tags(first, last)), _Part(rest)]
+        return [_Part(pipeline, range_tags(first, last)), *report]
+    return [_Part(partitioned, range_tags(first, last)), _Part(rest), *report]
+
+
+def _report_partition(home: Home, iso_week: str | None) -> str:
+    """The partition of the week asked for, or of the latest that is published; of this week while nothing is."""
+    published = warehouse.week_to_report(home.capacity) if home.capacity.exists() else None
+    return partition_of_week(iso_week or published or week_of(datetime.now(UTC).date()))
 
 
 def _pending_range(home: Home) -> tuple[str, str]:
@@ -203,7 +218,7 @@ def _execute(
     if on_event is not None:
         instance.add_event_listener(run_id, lambda entry: _tell(entry, on_event))
     with _alive(home, run_id), progress.listening(on_event):
-        result = loaded().resolve_job_def(JOB_NAME).execute_in_process(
+        result = loaded().resolve_job_def(part.job_name).execute_in_process(
             instance=instance, run_id=run_id, raise_on_error=raise_on_error,
             asset_selection=sorted(part.keys),
             tags={**tags, **part.tags, STARTED_BY: "command"},

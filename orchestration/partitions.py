@@ -1,4 +1,4 @@
-"""The one partitioning: raw by the UTC day a file was delivered.
+"""The two partitionings: raw by the UTC day a file was delivered, the weekly report by ISO week.
 
 Event days are not partitions of Dagster; they are folders of Parquet and dirty days of a build.
 """
@@ -16,6 +16,22 @@ FIRST_DELIVERY_DAY = date(2016, 1, 1)
 DELIVERY_DAYS = dg.DailyPartitionsDefinition(
     start_date=FIRST_DELIVERY_DAY.isoformat(), timezone="UTC", end_offset=2
 )
+
+# Keys are Mondays as ISO 8601 writes a day of a week, 2026-W47-1. The week that has begun is one too, for a
+# network whose first week it is.
+ISO_WEEKS = dg.TimeWindowPartitionsDefinition(
+    start="2016-W01-1", fmt="%G-W%V-%u", cron_schedule="0 0 * * 1", timezone="Asia/Shanghai", end_offset=1
+)
+
+
+def partition_of_week(iso_week: str) -> str:
+    """The partition key of an ISO week like 2026-W47."""
+    return f"{iso_week}-1"
+
+
+def week_of_partition(key: str) -> str:
+    """The ISO week, like 2026-W47, of a partition key."""
+    return key.removesuffix("-1")
 
 
 def days_between(first: str, last: str) -> list[date]:

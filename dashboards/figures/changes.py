@@ -26,9 +26,7 @@ def movers_figure(movers: pl.DataFrame, language: str) -> go.Figure:
             orientation="h", name=spoken(key, language), meta=key, cliponaxis=False,
             text=[("+" if change >= 0 else "−") + compact_text(abs(change), language) for change in changes],
             textposition="outside", hovertemplate="%{y} · %{text}<extra></extra>",
-            marker={"color": colour, "line": {"color": theme.INK, "width": 0.6},
-                    "pattern": {"shape": pattern, "fillmode": "overlay", "fgcolor": theme.INK, "size": 6,
-                                "solidity": 0.2, "fgopacity": 0.6}},
+            marker=theme.patterned(colour, pattern),
         )
     reach = 1.35 * max((abs(float(change)) for change in movers["change_accelerator_hours"]), default=1)
     low = min((float(change) for change in movers["change_accelerator_hours"]), default=0)

@@ -79,6 +79,7 @@ def _add_supply(figure: go.Figure, history: pl.DataFrame, supply: pl.DataFrame, 
         name=spoken("series_supply", language), line={"color": theme.INK, "width": 2.5, "shape": "hv"},
         hovertemplate="%{y:,.0f}",
     )
+    _add_committed(figure, supply, language)
     arriving = supply.filter(pl.col("committed_accelerator_count") > 0)
     figure.add_scatter(
         x=_dates(arriving["target_date"]), y=_numbers(arriving["usable_accelerator_count"]), meta="committed",
@@ -87,6 +88,31 @@ def _add_supply(figure: go.Figure, history: pl.DataFrame, supply: pl.DataFrame, 
         marker={"symbol": "triangle-up", "size": 12, "color": theme.GREEN,
                 "line": {"color": theme.INK, "width": 1}},
         hovertemplate="%{text}",
+    )
+
+
+def _add_committed(figure: go.Figure, supply: pl.DataFrame, language: str) -> None:
+    """Hatched: the part of usable supply to come that rests on committed deliveries, above what there is now.
+
+    What there is now is the first week's level less what arrives in it; both outlines are stepped, so the
+    hatch begins on the Monday that a delivery first counts.
+    """
+    mondays = [*supply["target_date"]]
+    levels = [float(level) for level in supply["usable_accelerator_count"]]
+    arrives = any(count > 0 for count in supply["committed_accelerator_count"])
+    now = min(levels, default=0.0)
+    if arrives and mondays:
+        mondays.append(mondays[-1] + timedelta(weeks=1))
+        levels.append(levels[-1])
+    else:
+        mondays, levels = [], []
+    outline = {"mode": "lines", "hoverinfo": "skip", "legendgroup": "committed_part", "x": [m.isoformat() for m in mondays],
+               "line": {"width": 0, "shape": "hv", "color": theme.GREEN}}
+    figure.add_scatter(y=_numbers([now] * len(mondays)), meta="committed_floor", showlegend=False, **outline)
+    figure.add_scatter(
+        y=_numbers(levels), meta="committed_part", name=spoken("series_committed_part", language), fill="tonexty",
+        fillpattern={"shape": "/", "fgcolor": theme.GREEN, "bgcolor": "rgba(0,0,0,0)", "size": 7, "solidity": 0.25},
+        **outline,
     )
 
 

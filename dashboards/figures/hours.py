@@ -19,12 +19,6 @@ PARTS = (
 """Part of the capacity identity, its colour, and the pattern that says the same without colour."""
 
 
-def _marker(colour: str, pattern: str) -> dict:
-    return {"color": colour, "line": {"color": theme.INK, "width": 0.6},
-            "pattern": {"shape": pattern, "fillmode": "overlay", "fgcolor": theme.INK, "size": 6, "solidity": 0.2,
-                        "fgopacity": 0.6}}
-
-
 def _shares(rows: pl.DataFrame, part: str) -> list[float]:
     """The part's share of installed hours per row, in percent; 0 where nothing is installed."""
     return [
@@ -41,8 +35,9 @@ def hours_by_week_figure(weeks: pl.DataFrame, language: str) -> go.Figure:
     figure = go.Figure()
     for part, colour, pattern in PARTS:
         figure.add_bar(
-            x=[week.partition("-")[2] for week in weeks["iso_week"]], y=_shares(weeks, part), name=spoken(f"part_{part}", language), meta=part,
-            marker=_marker(colour, pattern), hovertemplate="%{x} · %{y:.1f}%",
+            x=[week.partition("-")[2] for week in weeks["iso_week"]], y=_shares(weeks, part),
+            name=spoken(f"part_{part}", language), meta=part,
+            marker=theme.patterned(colour, pattern), hovertemplate="%{x} · %{y:.1f}%",
         )
     figure.update_layout(
         template=theme.TEMPLATE, barmode="stack", height=360, bargap=0.25,
@@ -63,7 +58,7 @@ def hours_by_site_figure(sites: pl.DataFrame, language: str) -> go.Figure:
     for part, colour, pattern in PARTS:
         figure.add_bar(
             y=names, x=_shares(sites, part), orientation="h", name=spoken(f"part_{part}", language), meta=part,
-            marker=_marker(colour, pattern), hovertemplate="%{y} · %{x:.1f}%",
+            marker=theme.patterned(colour, pattern), hovertemplate="%{y} · %{x:.1f}%",
         )
     figure.update_layout(
         template=theme.TEMPLATE, barmode="stack", height=max(180, 96 + 24 * sites.height), bargap=0.28,

@@ -26,7 +26,8 @@ _PLACES = (
 )
 _PIXELS_ACROSS = 500
 _ROOM_RATIO = 0.16
-_LINE_PIXELS, _LATIN_PIXELS, _HAN_PIXELS = 15, 7, 12.5
+_LINE_PIXELS, _LATIN_PIXELS, _HAN_PIXELS = 15, 7.2, 12.5
+_BOLD_RATIO = 1.13
 
 
 def project(latitude: float, longitude: float) -> tuple[float, float]:
@@ -178,6 +179,7 @@ def _label_box(
     """Left, right, bottom and top of a label beside a mark, in pixels."""
     text = label.replace("<b>", "").replace("</b>", "")
     width = sum(_HAN_PIXELS if ord(letter) > 0x2E80 else _LATIN_PIXELS for letter in text)
+    width *= _BOLD_RATIO if label != text else 1
     x = centre[0] + right * (size / 2 + 3 + width / 2)
     y = centre[1] + up * (size / 2 + 1 + _LINE_PIXELS / 2)
     return x - width / 2, x + width / 2, y - _LINE_PIXELS / 2, y + _LINE_PIXELS / 2

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
-from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import timedelta
 
-import plotly.graph_objects as go
 import polars as pl
 
 from dashboards.bilingual import (
@@ -27,103 +24,42 @@ from dashboards.bilingual import (
     say,
     shanghai_time,
     short_day,
-    signed,
     signed_percent,
     signed_points,
     whole,
 )
 from dashboards.figures.accuracy import accuracy_figure
-from dashboards.figures.changes import movers_figure
 from dashboards.figures.demand_supply import demand_supply_figure
 from dashboards.figures.diurnal import diurnal_figure
 from dashboards.figures.hours import PARTS, hours_by_site_figure, hours_by_week_figure
 from dashboards.figures.network_map import LABEL_FROM_RATIO, network_map_figure
+from dashboards.strings import STRINGS
+from dashboards.weekly_report.changes import changes
+from dashboards.weekly_report.matching import matching
+from dashboards.weekly_report.packages import packages
+from dashboards.weekly_report.parts import (
+    NO_WEEK_TEXT,
+    Chart,
+    Family,
+    Names,
+    Table,
+    action_words,
+    iso_week_of,
+    region_name,
+    split_figure,
+    with_names,
+)
 from dashboards.weekly_report.published import Readings
+from dashboards.weekly_report.regions import regions
 
 SHOWN_ACTIONS = 12
-MOVERS = 12
 WASTE_SITES = 15
-BUSIEST_LINKS = 15
+BUSIEST_LINKS = 10
 NAMED_POOLS = 6
+ACCURACY_LEVELS = ("site_accelerator", "site", "hub_region", "nation")
+RIVALS = ("damped_drift", "weighted")
+"""Models that may take seasonal naive's place."""
 ALL_TYPES = ""
-NO_WEEK_TEXT = "–"
-SUPPLY_CHANGE_RATIO = 0.02
-
-
-@dataclass
-class Table:
-    """A table of the page: its caption, columns (header, is a number) and rows of cells."""
-
-    caption: Bilingual
-    columns: list[tuple[Bilingual, bool]]
-    rows: list[list[Bilingual]]
-
-
-@dataclass
-class Chart:
-    """A chart of the page: what it says in one sentence, one figure per language, and its data table."""
-
-    key: str
-    title: Bilingual
-    summary: Bilingual
-    figures: dict[str, go.Figure]
-    table: Table
-
-
-@dataclass
-class Family:
-    """Figures of one shape, of which the page shows one: what differs per key is kept apart.
-
-    ``skeletons``: the figure without data, per language. ``members``: per key the arrays of each trace.
-    """
-
-    skeletons: dict[str, go.Figure]
-    members: dict[str, list[dict]] = field(default_factory=dict)
-
-
-DATA_ARRAYS = ("x", "y", "z", "text")
-
-
-def split_figure(figure: go.Figure, kept: tuple[str, ...] = DATA_ARRAYS) -> list[dict]:
-    """Each trace's data arrays."""
-    return [
-        {name: trace[name] for name in kept if trace.get(name) is not None}
-        for trace in figure.to_plotly_json()["data"]
-    ]
-
-
-class Names:
-    """Sites and accelerators by id, as a reader knows them; two places of one name are told apart."""
-
-    def __init__(self, readings: Readings):
-        sites = list(readings.sites.iter_rows(named=True))
-        repeated = {
-            name for name, count in Counter(site["site_name"] for site in sites).items() if count > 1
-        } | {name for name, count in Counter(site["site_name_cn"] for site in sites).items() if count > 1}
-        self._sites: dict[str, Bilingual] = {}
-        for site in sites:
-            name = named(site["site_name"] or site["site_id"], site["site_name_cn"])
-            if {site["site_name"], site["site_name_cn"]} & repeated and site["site_kind"] in ("hub", "hotspot"):
-                name = say("name_with_kind", name=name, kind=say(site["site_kind"]))
-            self._sites[site["site_id"]] = name
-        self._accelerators = readings.accelerators
-
-    def site(self, site_id: str) -> Bilingual:
-        """The site's name, or its id where no name is known."""
-        return self._sites.get(site_id) or named(site_id, site_id)
-
-    def site_text(self, site_id: str, language: str) -> str:
-        """The site's name as plain text, for figures (which escape it)."""
-        return self.site(site_id).in_language(language).striptags()
-
-    def accelerator(self, accelerator_id: str) -> Bilingual:
-        """The accelerator type's name, or its id."""
-        name = self._accelerators.get(accelerator_id, accelerator_id)
-        return named(name, name)
-
-    def pool(self, site_id: str, accelerator_id: str) -> Bilingual:
-        """Site and accelerator type together."""
-        return say("pool_of_site", site=self.site(site_id), pool=self.accelerator(accelerator_id))
 
 
 def build(readings: Readings) -> dict:
@@ -133,13 +69,40 @@ def build(readings: Readings) -> dict:
         "head": _head(readings),
         "decisions": _decisions(readings, names),
         "indicators": _indicators(readings),
-        "changes": _changes(readings, names),
+        "changes": changes(readings, names),
         "network": _network(readings, names),
+        "regions": regions(readings, names),
         "sites": _sites(readings, names),
         "waste": _waste(readings, names),
+        "matching": matching(readings, names),
+        "packages": packages(readings, names),
         "accuracy": _accuracy(readings, names),
         "quality": _quality(readings, names),
         "assumptions": _assumptions(),
+        "versions": [(named(name, name), named(value, value)) for name, value in readings.versions.items()],
+        "filters": _filters(readings, names),
+    }
+
+
+def _filters(readings: Readings, names: Names) -> dict:
+    """What can be chosen, and the rows that an export of the chosen part holds: raw numbers, ids beside names."""
+    regions_found = sorted(set(readings.sites["hub_region"].drop_nulls()) - {""})
+    columns = ("now_p95_utilization_ratio", "demand_accelerator_count", "usable_accelerator_count", "runs_out_week_p10",
+               "runs_out_week_p50", "runs_out_week_p90", "action", "add_accelerator_count", "order_by_date",
+               "expected_shortfall_accelerator_count", "confidence")
+    decisions = [
+        [row["cutoff_week"], names.region_of(row["site_id"]), row["site_id"], names.site(row["site_id"]).plain(),
+         row["accelerator_id"], *(row[column] for column in columns)]
+        for row in sorted(readings.need, key=_urgency)
+    ]
+    return {
+        "regions": [{"region": region, "name": region_name(region).plain()} for region in regions_found],
+        "exports": {
+            "decisions": {
+                "columns": ["cutoff_week", "hub_region", "site_id", "site_name", "accelerator_id", *columns],
+                "region": 1, "rows": decisions,
+            },
+        },
     }
 
 
@@ -162,7 +125,10 @@ def _head(readings: Readings) -> dict:
         facts.append(say("meta_published", instant=shanghai_time(publication["published_at"])))
     if publication.get("run_id"):
         facts.append(say("meta_run", run=same(str(publication["run_id"])[:8])))
-    return {"iso_week": readings.iso_week or NO_WEEK_TEXT, "facts": facts}
+    notice = None
+    if readings.is_past:
+        notice = say(f"past_{readings.forecast_sources.get(readings.iso_week, 'none')}", week=same(readings.iso_week or NO_WEEK_TEXT))
+    return {"iso_week": readings.iso_week or NO_WEEK_TEXT, "facts": facts, "notice": notice}
 
 
 def _crossing(week: str | None, iso_week: str | None, never: str = "runs_out_never") -> Bilingual:
@@ -191,13 +157,10 @@ def _why(row: dict, names: Names) -> Bilingual:
     return joined(parts, "sentence_separator")
 
 
-def _action(row: dict, names: Names) -> Bilingual:
-    if row["action"] == "add":
-        return say("action_add", count=whole(row["add_accelerator_count"]))
-    if row["action"] == "move_load":
-        why = json.loads(row["why"])
-        return say("action_move", count=whole(why["move_accelerators"]), site=names.site(why["to_site_id"]))
-    return say("action_none")
+def _short_why(row: dict, names: Names) -> Bilingual:
+    """The reason in two words, for lists on paper; in full where there are none for it."""
+    key = f"short_{json.loads(row['why'])['code']}"
+    return say(key) if key in STRINGS else _why(row, names)
 
 
 def _order_by(row: dict, readings: Readings) -> Bilingual:
@@ -212,6 +175,7 @@ def _decision(row: dict, readings: Readings, names: Names) -> dict:
     week = readings.iso_week
     return {
         "site_id": row["site_id"],
+        "region": names.region_of(row["site_id"]),
         "accelerator_id": row["accelerator_id"],
         "action": row["action"],
         "where": names.site(row["site_id"]),
@@ -224,9 +188,10 @@ def _decision(row: dict, readings: Readings, names: Names) -> dict:
         "early": None if row["runs_out_week_p10"] in (None, row["runs_out_week_p50"])
         else say("early_warning", week=same(row["runs_out_week_p10"])),
         "is_short": row["runs_out_week_p50"] == week,
-        "what": _action(row, names),
+        "what": action_words(row, names),
         "order_by": _order_by(row, readings),
         "why": _why(row, names),
+        "short_why": _short_why(row, names),
         "confidence": say(f"confidence_{row['confidence']}"),
         "confidence_key": row["confidence"],
     }
@@ -259,6 +224,7 @@ def _decisions(readings: Readings, names: Names) -> dict:
         title = say("title_no_action", pools=whole(len(rows)))
     decisions = [_decision(row, readings, names) for row in acting]
     expected = sum(row["expected_shortfall_accelerator_count"] for row in rows)
+    demand = sum(row["demand_accelerator_count"] or 0 for row in rows)
     return {
         "title": title,
         "reason": None,
@@ -267,7 +233,8 @@ def _decisions(readings: Readings, names: Names) -> dict:
         "more_title": say("more_actions", count=whole(max(len(decisions) - SHOWN_ACTIONS, 0))),
         "none": [_decision(row, readings, names) for row in resting],
         "none_title": say("no_action_pools", count=whole(len(resting))) if resting else say("no_action_pools_none"),
-        "nothing_done": say("nothing_done", expected=whole(expected), pools=whole(len(rows))) if acting else None,
+        "nothing_done": say(
+            "nothing_done", expected=whole(expected), pools=whole(len(rows)), share=percent(expected / demand if demand else None)) if acting else None,
     }
 
 
@@ -369,93 +336,6 @@ def _accuracy_indicator(readings: Readings) -> list[dict]:
     return [_indicator("kpi_wape", percent(wape, 1), say("kpi_against_naive", value=percent(naive, 1)), [])]
 
 
-# --- what changed --------------------------------------------------------------------------------
-
-
-def _changes(readings: Readings, names: Names) -> dict:
-    monday = readings.week_start_date
-    now = readings.pools.filter(pl.col("week_start_date") == monday) if monday else readings.pools
-    before = readings.pools.filter(pl.col("week_start_date") == monday - timedelta(weeks=1)) if monday else now
-    if before.is_empty() or now.is_empty():
-        return {"title": say("title_changes_none"), "chart": None, "supply": None, "decisions": None}
-
-    def per_site(frame: pl.DataFrame, name: str) -> pl.DataFrame:
-        return frame.group_by("site_id").agg(pl.sum("demand").alias(name))
-
-    moved = (
-        per_site(now, "now").join(per_site(before, "before"), on="site_id", how="full", coalesce=True)
-        .with_columns(pl.col("now", "before").fill_null(0))
-        .with_columns((pl.col("now") - pl.col("before")).alias("change_accelerator_hours"))
-        .sort(pl.col("change_accelerator_hours").abs(), "site_id", descending=[True, False])
-    )
-    demand = now["demand"].sum() / before["demand"].sum() - 1 if before["demand"].sum() else None
-    supply = now["usable"].sum() / before["usable"].sum() - 1 if before["usable"].sum() else None
-    top = moved.row(0, named=True)
-    shown = moved.head(MOVERS).sort("change_accelerator_hours", descending=True)
-    table = Table(
-        say("data_table_rows", count=whole(moved.height)),
-        [(say("column_site"), False), (say("column_this_week"), True), (say("column_last_week"), True),
-         (say("column_change"), True), (say("column_change_share"), True)],
-        [[names.site(row["site_id"]), whole(row["now"]), whole(row["before"]),
-          signed(row["change_accelerator_hours"]),
-          signed_percent(row["change_accelerator_hours"] / row["before"] if row["before"] else None)]
-         for row in moved.iter_rows(named=True)],
-    )
-    rises = shown.filter(pl.col("change_accelerator_hours") >= 0).height
-    chart = Chart(
-        "movers", say("movers_title"),
-        say("movers_summary", up=whole(rises), down=whole(shown.height - rises)),
-        {language: movers_figure(_with_names(shown, names, language), language) for language in LANGUAGES}, table,
-    )
-    return {
-        "title": say("title_changes", demand=signed_percent(demand), supply=signed_percent(supply),
-                     site=names.site(top["site_id"]), change=signed(top["change_accelerator_hours"])),
-        "chart": chart,
-        "supply": _supply_changes(now, before, names),
-        "decisions": _decision_changes(readings),
-    }
-
-
-def _with_names(frame: pl.DataFrame, names: Names, language: str) -> pl.DataFrame:
-    return frame.with_columns(
-        pl.Series("name", [names.site_text(site_id, language) for site_id in frame["site_id"]], dtype=pl.String))
-
-
-def _supply_changes(now: pl.DataFrame, before: pl.DataFrame, names: Names) -> Table | Bilingual:
-    pool = ["site_id", "accelerator_id"]
-    moved = (
-        now.select(*pool, "usable").join(before.select(*pool, pl.col("usable").alias("before")), on=pool,
-                                         how="full", coalesce=True)
-        .with_columns(pl.col("usable", "before").fill_null(0))
-        .with_columns((pl.col("usable") - pl.col("before")).alias("change"))
-        .filter(pl.col("change").abs() > SUPPLY_CHANGE_RATIO * pl.max_horizontal("usable", "before"))
-        .sort(pl.col("change").abs(), descending=True)
-    )
-    if moved.is_empty():
-        return say("supply_unchanged")
-    return Table(
-        say("supply_changes"),
-        [(say("column_site"), False), (say("column_pool"), False), (say("column_this_week"), True),
-         (say("column_last_week"), True), (say("column_change"), True), (say("column_change_share"), True)],
-        [[names.site(row["site_id"]), names.accelerator(row["accelerator_id"]), whole(row["usable"]),
-          whole(row["before"]), signed(row["change"]),
-          signed_percent(row["change"] / row["before"] if row["before"] else None)]
-         for row in moved.head(MOVERS).iter_rows(named=True)],
-    )
-
-
-def _decision_changes(readings: Readings) -> Bilingual:
-    if not readings.previous_need:
-        return say("decisions_first")
-
-    def acting(rows: list[dict]) -> set[tuple[str, str]]:
-        return {(row["site_id"], row["accelerator_id"]) for row in rows if row["action"] != "none"}
-
-    now, before = acting(readings.need), acting(readings.previous_need)
-    return say("decisions_changed", week=same(readings.previous_need[0]["cutoff_week"]), new=whole(len(now - before)),
-               kept=whole(len(now & before)), closed=whole(len(before - now)))
-
-
 # --- network -------------------------------------------------------------------------------------
 
 
@@ -511,12 +391,13 @@ def _network(readings: Readings, names: Names) -> dict:
           percent(row["load_ratio"]),
           whole(row["demand_accelerator_count"]), whole(row["usable_accelerator_count"]), whole(row["unmet"])]
          for rank, row in enumerate(sites.iter_rows(named=True), start=1)],
+        [names.region_of(site_id) for site_id in sites["site_id"]],
     )
     if drawn.is_empty():
         return {**base, "title": say("title_network_empty"), "table": table}
     chart = Chart(
         "network", title, say("network_summary", sites=whole(drawn.height)),
-        {language: network_map_figure(_with_names(drawn, names, language), links, language)
+        {language: network_map_figure(with_names(drawn, names, language), links, language)
          for language in LANGUAGES}, table,
     )
     hidden = sites.height - drawn.height
@@ -563,7 +444,7 @@ def _sites(readings: Readings, names: Names) -> dict:
     first = (worst["site_id"], worst["accelerator_id"]) if worst else (next(iter(keys)), ALL_TYPES)
     return {
         "options": [
-            {"site_id": site_id, "name": names.site(site_id).plain(),
+            {"site_id": site_id, "region": names.region_of(site_id), "name": names.site(site_id).plain(),
              "pools": [{"accelerator_id": accelerator_id, "name": names.accelerator(accelerator_id).plain()}
                        for accelerator_id in accelerator_ids]}
             for site_id, accelerator_ids in keys.items()
@@ -618,16 +499,11 @@ def _site_summary(
     above = median.filter(pl.col("value") > pl.col("usable_accelerator_count"))
     if above.height:
         return say("site_crosses", where=where, demand=whole(demand), usable=whole(usable),
-                   week=same(_iso_week(above["target_date"][0])))
+                   week=same(iso_week_of(above["target_date"][0])))
     last = ahead.filter(pl.col("target_date") == ahead["target_date"].max())
     value = dict(last.select("quantile", "value").iter_rows())
     return say("site_holds", where=where, demand=whole(demand), usable=whole(usable), ahead=whole(value[0.5]),
                low=whole(value[0.1]), high=whole(value[0.9]))
-
-
-def _iso_week(monday: date) -> str:
-    year, week, _ = monday.isocalendar()
-    return f"{year}-W{week:02d}"
 
 
 def _diurnal(readings: Readings, names: Names, site_ids: list[str]) -> tuple[Family, dict[str, dict[str, str]]]:
@@ -671,7 +547,7 @@ def _waste(readings: Readings, names: Names) -> dict:
         .sort("week_start_date").filter(pl.col("installed_accelerator_hours") > 0)
     )
     weeks = weeks.with_columns(
-        pl.Series("iso_week", [_iso_week(monday) for monday in weeks["week_start_date"]], dtype=pl.String))
+        pl.Series("iso_week", [iso_week_of(monday) for monday in weeks["week_start_date"]], dtype=pl.String))
     sites = (
         now.filter(pl.col("installed_accelerator_hours") > 0)
         .with_columns(
@@ -688,7 +564,7 @@ def _waste(readings: Readings, names: Names) -> dict:
         Chart("waste_sites", say("waste_sites_title", count=whole(shown.height)),
               say("waste_sites_summary", site=names.site(top["site_id"]), hours=whole(top["not_busy"]),
                   share=percent(top["not_busy"] / top["installed_accelerator_hours"])),
-              {language: hours_by_site_figure(_with_names(shown, names, language), language)
+              {language: hours_by_site_figure(with_names(shown, names, language), language)
                for language in LANGUAGES},
               _hours_table(say("column_site"),
                            [(names.site(row["site_id"]), row) for row in sites.iter_rows(named=True)])),
@@ -729,7 +605,7 @@ def _accuracy(readings: Readings, names: Names) -> dict:
         & pl.col("metric").str.starts_with("wape_week_")
     ).select("model", pl.col("metric").str.slice(-2).cast(pl.Int64).alias("weeks_ahead"),
              pl.col("value").alias("wape_ratio"))
-    models = [model for model in ("seasonal_naive", "damped_drift", "weighted")
+    models = [model for model in ("seasonal_naive", *RIVALS)
               if model in set(errors["model"])]
     by_week = {(model, week): value for model, week, value in errors.iter_rows()}
     weeks = sorted(set(errors["weeks_ahead"]))
@@ -746,8 +622,8 @@ def _accuracy(readings: Readings, names: Names) -> dict:
 
 def _accuracy_table(readings: Readings, in_use: str) -> Table:
     rows = []
-    for level in ("site_accelerator", "site", "nation"):
-        for model in ("seasonal_naive", "damped_drift", "weighted"):
+    for level in ACCURACY_LEVELS:
+        for model in ("seasonal_naive", *RIVALS):
             metrics = _pooled(readings, model, level)
             if not metrics:
                 continue
@@ -774,9 +650,9 @@ def _accuracy_table(readings: Readings, in_use: str) -> Table:
 
 
 def _losing_pools(readings: Readings, names: Names, in_use: str) -> Bilingual | None:
-    """Pools whose own loss is above seasonal naive's, named; the worst first."""
+    """Pools whose own loss is above seasonal naive's, named; or the levels for which that is shown instead."""
     if in_use == "seasonal_naive":
-        return None
+        return _lost_levels(readings)
     losing = readings.accuracy.filter(
         (pl.col("level") == "site_accelerator") & (pl.col("series_id") != "all") & (pl.col("model") == in_use)
         & (pl.col("metric") == "relative_quantile_loss") & (pl.col("value") > 1)
@@ -791,6 +667,16 @@ def _losing_pools(readings: Readings, names: Names, in_use: str) -> Bilingual | 
     if losing.height > len(shown):
         shown.append(say("and_more", count=whole(losing.height - len(shown))))
     return say("losing_pools", count=whole(losing.height), names=joined(shown, "name_separator"))
+
+
+def _lost_levels(readings: Readings) -> Bilingual | None:
+    """Why seasonal naive is shown: levels where another model's loss is above it; None when there is no other."""
+    lost = [
+        say("lost_level", model=say(f"model_{model}"), level=say(f"level_{level}"), loss=same(f"{loss:.2f}"))
+        for model in RIVALS for level in ACCURACY_LEVELS
+        if (loss := _pooled(readings, model, level).get("relative_quantile_loss")) is not None and loss > 1
+    ]
+    return say("naive_because", levels=joined(lost, "name_separator")) if lost else None
 
 
 # --- quality -------------------------------------------------------------------------------------
@@ -865,16 +751,29 @@ def _unregistered(readings: Readings) -> Bilingual:
 # --- assumptions ---------------------------------------------------------------------------------
 
 TERMS = (
-    ("term_pool", "text_pool", "definition"), ("term_usable", "text_usable", "definition"),
-    ("term_demand", "text_demand", "definition"), ("term_busy_hour", "text_busy_hour", "definition"),
-    ("term_load", "text_load", "definition"),
-    ("term_runs_out", "text_runs_out", "definition"), ("term_order", "text_order", "assumption"),
-    ("term_order_by", "text_order_by", "assumption"), ("term_move", "text_move", "method"),
-    ("term_committed", "text_committed", "definition"), ("term_forecast", "text_forecast", "method"),
-    ("term_confidence", "text_confidence", "definition"), ("term_wape", "text_wape", "definition"),
-    ("term_link_load", "text_link_load", "definition"), ("term_map", "text_map", "method"),
+    ("term_pool", "text_pool", "definition", "dim_site, dim_accelerator"),
+    ("term_usable", "text_usable", "definition", "fct_supply_demand_weekly"),
+    ("term_demand", "text_demand", "definition", "fct_supply_demand_weekly"),
+    ("term_busy_hour", "text_busy_hour", "definition", "fct_busy_hour_demand_weekly"),
+    ("term_load", "text_load", "definition", "fct_capacity_need"),
+    ("term_runs_out", "text_runs_out", "definition", "fct_capacity_need"),
+    ("term_order", "text_order", "assumption", "fct_capacity_need; DeepSeek open-infra-index, 2025-02-27/28"),
+    ("term_order_by", "text_order_by", "assumption", "fct_capacity_need"),
+    ("term_move", "text_move", "method", "fct_capacity_need"),
+    ("term_committed", "text_committed", "definition", "fct_supply_plan_weekly"),
+    ("term_forecast", "text_forecast", "method", "fct_demand_forecast"),
+    ("term_confidence", "text_confidence", "definition", "fct_capacity_need"),
+    ("term_wape", "text_wape", "definition", "fct_forecast_accuracy"),
+    ("term_waste", "text_waste", "definition", "fct_accelerator_hours_daily"),
+    ("term_link_load", "text_link_load", "definition", "fct_link_utilization_hourly"),
+    ("term_matching", "text_matching", "method", "fct_matching_plan, fct_binding_constraint_weekly"),
+    ("term_packages", "text_packages", "definition", "fct_package_demand"),
+    ("term_restated", "text_restated", "definition", "fct_restatements"),
+    ("term_map", "text_map", "method", "dim_site, dim_link"),
 )
+"""Term, text, kind, and the mart or publication that the numbers are from."""
 
 
 def _assumptions() -> list[dict]:
-    return [{"term": say(term), "text": say(text), "kind": say(kind)} for term, text, kind in TERMS]
+    return [{"term": say(term), "text": say(text), "kind": say(kind), "source": named(source, source)}
+            for term, text, kind, source in TERMS]

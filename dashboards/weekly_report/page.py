@@ -8,15 +8,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import jinja2
 import orjson
 import plotly.graph_objects as go
+import polars as pl
 from markupsafe import Markup
 
 from dashboards import theme
 from dashboards.bilingual import HTML_LANGUAGE, LANGUAGES, say
+from dashboards.figures.hours import PARTS
 from dashboards.strings import STRINGS
 from dashboards.weekly_report.content import Chart, Family, build
 from dashboards.weekly_report.published import read
@@ -25,8 +28,17 @@ FOLDER = Path(__file__).resolve().parent
 CHART_LIBRARY = FOLDER / "assets" / "plotly-cartesian.min.js"
 """plotly.js 4.1.1, cartesian bundle (MIT): a third of what the plotly wheel ships, and all we draw."""
 
+HATCHES = {
+    "": "", "/": "M0 12L6 0M8 12L14 0M16 12L22 0", "\\": "M0 0L6 12M8 0L14 12M16 0L22 12", "-": "M0 4h26M0 8h26",
+    "x": "M0 12L6 0M8 12L14 0M16 12L22 0M0 0L6 12M8 0L14 12M16 0L22 12", ".": "M4 6h1M10 6h1M16 6h1M22 6h1",
+}
+"""Plotly's patterns as strokes on 26 by 12, for the key of charts that have no legend of their own."""
 
-def write_weekly_report(published: Path, iso_week: str | None, out: Path, language: str = "zh") -> Path:
+
+def write_weekly_report(
+    published: Path, iso_week: str | None, out: Path, language: str = "zh", *,
+    other_cutoffs: Mapping[str, pl.DataFrame] | None = None, forecast_sources: Mapping[str, str] | None = None,
+) -> Path:
     """Writes the report of one week and returns its path.
 
     Args:
@@ -34,10 +46,15 @@ def write_weekly_report(published: Path, iso_week: str | None, out: Path, langua
         iso_week: like 2026-W47; None is the latest whole week. WeekNotPublished when the file lacks it.
         out: the HTML file; written aside and moved into place.
         language: zh or en, what the page shows first; both are in the file.
+        other_cutoffs: rows of forecast tables, by name, that the published file lacks: after the week of
+            the report when that is past, and after the week before it.
+        forecast_sources: by week, ``published`` when those rows are what readers were given then,
+            ``again`` when they were made again now.
     """
     if language not in LANGUAGES:
         raise ValueError(f"there is no report in {language!r}; languages are {', '.join(LANGUAGES)}")
-    page = render(build(read(published, iso_week)), language)
+    readings = read(published, iso_week, other_cutoffs, forecast_sources)
+    page = render(build(readings), language)
     aside = out.with_name(f".{out.name}.{os.getpid()}")
     aside.write_text(page, encoding="utf-8", newline="\n")
     os.replace(aside, out)
@@ -54,6 +71,8 @@ def render(content: dict, language: str) -> str:
     return environment.get_template("report.html.j2").render(
         **content,
         say=say,
+        parts=PARTS,
+        hatches=HATCHES,
         language=language,
         html_language=HTML_LANGUAGE[language],
         style=Markup(_style()),
@@ -133,17 +152,30 @@ def _family(family: Family | None) -> dict | None:
 
 
 def _script_data(content: dict, language: str) -> dict:
-    sites = content["sites"]
+    sites, regions, tokens = content["sites"], content["regions"], content["changes"]["tokens"]
+    exports = dict(content["filters"]["exports"])
+    if tokens:
+        exports["tokens"] = {
+            "columns": ["iso_week", "hub_region", "product", "tokens"], "region": 1, "product": 2, "rows": tokens["rows"],
+        }
     return {
         "language": language,
+        "week": content["head"]["iso_week"],
         "titles": _document_titles(content),
         "template": theme.TEMPLATE.to_plotly_json(),
         "config": theme.CONFIG,
-        "allPools": STRINGS["all_pools"],
+        "words": {key: STRINGS[key] for key in (
+            "all_pools", "all_regions", "all_products", "column_week", "filtered_decisions")},
         "charts": {
             chart.key: {name: _figure(figure) for name, figure in chart.figures.items()}
             for chart in _charts(content)
         },
+        "regions": content["filters"]["regions"],
+        "regionFamilies": {name: _family(family) for name, family in (regions["families"] or {}).items()},
+        "tokens": None if tokens is None else {
+            "family": _family(tokens["family"]), "summaries": tokens["summaries"], "products": tokens["products"],
+        },
+        "exports": exports,
         "sites": None if sites["fan"] is None else {
             "options": sites["options"], "first": sites["first"], "fan": _family(sites["fan"]),
             "summaries": sites["summaries"], "diurnal": _family(sites["diurnal"]),

@@ -5,7 +5,7 @@ Only reading and adding up; no metric is made here that a mart does not hold, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -15,6 +15,10 @@ import duckdb
 import polars as pl
 
 LONGEST_HISTORY_WEEKS = 26
+PLAN_SCHEMA = {
+    "site_id": pl.String, "accelerator_id": pl.String, "target_date": pl.Date,
+    "usable_accelerator_count": pl.Float64, "committed_accelerator_count": pl.Int64,
+}
 PARTS = ("allocated_busy", "allocated_idle", "fragmented", "free", "planned_down", "down")
 
 
@@ -51,26 +55,58 @@ class Published:
 
 
 @contextmanager
-def open_published(path: Path) -> Iterator[Published]:
-    """Opens the file read-only under a name of our own.
+def open_published(path: Path, other_cutoffs: Mapping[str, pl.DataFrame] | None = None) -> Iterator[Published]:
+    """Opens the file read-only, its tables seen through views.
 
-    Attached, because a file called capacity.duckdb opened directly has a catalog of that name, and
+    Views, because a file called capacity.duckdb opened directly has a catalog of that name, and
     ``capacity.some_table`` is then ambiguous between catalog and schema.
+
+    Args:
+        path: the published file.
+        other_cutoffs: by table of the capacity schema, rows of the forecast after other weeks than the
+            file's own; they take the place of rows that the file has of the same cutoffs.
     """
     connection = duckdb.connect()
     try:
         connection.execute(f"attach '{str(path).replace(chr(39), chr(39) * 2)}' as published (read_only)")
-        connection.execute("use published.meta")
         columns = connection.execute(
-            "select schema_name || '.' || table_name, column_name from duckdb_columns()"
-            " where database_name = 'published'"
+            "select schema_name, table_name, column_name from duckdb_columns() where database_name = 'published'"
         ).fetchall()
         tables: dict[str, set[str]] = {}
-        for table, column in columns:
-            tables.setdefault(table, set()).add(column)
+        for schema, table, column in columns:
+            tables.setdefault(f"{schema}.{table}", set()).add(column)
+        for schema in sorted({schema for schema, _, _ in columns} | {"capacity"}):
+            connection.execute(f'create schema "{schema}"')
+        for table in sorted(tables):
+            connection.execute(f"create view {_quoted(table)} as select * from published.{_quoted(table)}")
+        for name, frame in (other_cutoffs or {}).items():
+            _add_cutoffs(connection, tables, name, frame)
         yield Published(connection, tables, set())
     finally:
         connection.close()
+
+
+def _quoted(table: str) -> str:
+    return ".".join(f'"{part}"' for part in table.split("."))
+
+
+def _add_cutoffs(
+    connection: duckdb.DuckDBPyConnection, tables: dict[str, set[str]], name: str, frame: pl.DataFrame
+) -> None:
+    """Puts rows of other cutoffs behind a table of the file, or in its place where the file lacks it."""
+    table = f"capacity.{name}"
+    cutoff = next(column for column in ("cutoff_week", "cutoff_date") if column in frame.columns)
+    connection.register("incoming", frame.to_arrow())
+    connection.execute(f'create table "other_{name}" as select * from incoming')
+    connection.unregister("incoming")
+    kept = f'select * from "other_{name}"'
+    if table in tables:
+        kept += (
+            f' union all by name select * from published.{_quoted(table)}'
+            f' where {cutoff} not in (select {cutoff} from "other_{name}")'
+        )
+    connection.execute(f"create or replace view {_quoted(table)} as {kept}")
+    tables.setdefault(table, set()).update(frame.columns)
 
 
 @dataclass(frozen=True)
@@ -100,11 +136,33 @@ class Readings:
     reconciliation: list[dict]
     unknown_shares: dict[str, float] | None
     missing_tables: tuple[str, ...]
+    forecast_sources: dict[str, str]
+    """By week, where a forecast that the file lacks is from: ``published`` then, or made ``again`` now."""
+    is_past: bool
+    """Whether later weeks have been published since; what can't be told as of then is then left out."""
+    pool_medians: pl.DataFrame
+    """Median forecast per pool, model and target week, after this week and after the one before."""
+    previous_plan: pl.DataFrame
+    restatements: list[dict]
+    product_tokens: pl.DataFrame
+    package_demand: pl.DataFrame
+    matching_flows: pl.DataFrame
+    """Tokens from origin to serving site, over all models: as the matching would, and as it was."""
+    unserved: pl.DataFrame
+    binding: pl.DataFrame
+    models: dict[str, str]
+    versions: dict[str, str]
 
 
-def read(path: Path, iso_week: str | None) -> Readings:
-    """Reads the week (or the latest whole one); WeekNotPublished when the file holds nothing of it."""
-    with open_published(path) as published:
+def read(
+    path: Path, iso_week: str | None, other_cutoffs: Mapping[str, pl.DataFrame] | None = None,
+    forecast_sources: Mapping[str, str] | None = None,
+) -> Readings:
+    """Reads the week (or the latest whole one); WeekNotPublished when the file holds nothing of it.
+
+    ``other_cutoffs`` and ``forecast_sources``: forecasts that the file lacks, and where they are from (``write_weekly_report``).
+    """
+    with open_published(path, other_cutoffs) as published:
         publication = (published.rows("meta.publication", "select * from meta.publication") or [{}])[0]
         weeks = [
             (row["iso_week"], row["week_start_date"]) for row in published.rows(
@@ -117,10 +175,14 @@ def read(path: Path, iso_week: str | None) -> Readings:
             held = f"{weeks[0][0]} to {weeks[-1][0]}" if weeks else "no week"
             raise WeekNotPublished(f"week {iso_week} is not in the published file, which holds {held}")
         monday = dict(weeks).get(chosen)
-        return _read_week(published, publication, chosen, monday)
+        latest = publication.get("iso_week") or (weeks[-1][0] if weeks else None)
+        return _read_week(published, publication, chosen, monday, dict(forecast_sources or {}), chosen != latest)
 
 
-def _read_week(published: Published, publication: dict, iso_week: str | None, monday: date | None) -> Readings:
+def _read_week(
+    published: Published, publication: dict, iso_week: str | None, monday: date | None, sources: dict[str, str],
+    is_past: bool,
+) -> Readings:
     last = monday or date(1, 1, 7)
     span = {
         "monday": last, "sunday": last + timedelta(days=6), "iso_week": iso_week,
@@ -133,6 +195,9 @@ def _read_week(published: Published, publication: dict, iso_week: str | None, mo
     )
     model = next((row["model"] for row in need if row.get("model")), None)
     cutoff = {"sunday": span["sunday"]}
+    # Monday's report has what arrived by the end of Sunday in UTC, which is Monday morning in Shanghai.
+    until = span["sunday"] if is_past else date(9999, 12, 31)
+    named_week = {"iso_week": iso_week or ""}
     text, number = pl.String, pl.Float64
     readings = Readings(
         iso_week=iso_week,
@@ -187,9 +252,7 @@ def _read_week(published: Published, publication: dict, iso_week: str | None, mo
             {"sunday": span["sunday"], "model": model},
         ),
         supply_plan=published.frame(
-            "capacity.fct_supply_plan_weekly",
-            {"site_id": text, "accelerator_id": text, "target_date": pl.Date,
-             "usable_accelerator_count": number, "committed_accelerator_count": pl.Int64},
+            "capacity.fct_supply_plan_weekly", PLAN_SCHEMA,
             "select site_id, accelerator_id, target_date, usable_accelerator_count, committed_accelerator_count"
             " from capacity.fct_supply_plan_weekly where cutoff_date = $sunday order by all", cutoff,
         ),
@@ -197,7 +260,7 @@ def _read_week(published: Published, publication: dict, iso_week: str | None, mo
             "capacity.fct_forecast_accuracy",
             {"level": text, "series_id": text, "model": text, "metric": text, "value": number},
             "select level, series_id, model, metric, value from capacity.fct_forecast_accuracy"
-            " where cutoff_date = $sunday order by all", cutoff,
+            " where cutoff_date = $sunday" + _only_backtest(published) + " order by all", cutoff,
         ),
         hours=_hours(published, span),
         usage_hours=published.frame(
@@ -220,13 +283,15 @@ def _read_week(published: Published, publication: dict, iso_week: str | None, mo
                 sum(loaded_count) as loaded_count, sum(duplicate_count) as duplicate_count,
                 sum(quarantined_count) as quarantined_count,
                 count(*) filter (where status = 'quarantined') as rejected_delivery_count
-            from quality.fct_deliveries where status <> 'superseded' group by feed order by feed
-            """,
+            from quality.fct_deliveries where status <> 'superseded' and delivered_date <= $until
+            group by feed order by feed
+            """, {"until": until},
         ),
         freshness=published.rows(
             "quality.fct_freshness",
-            "select feed, max(last_event_at) as last_event_at, max(last_delivered_date) as last_delivered_date"
-            " from quality.fct_freshness group by feed",
+            "select feed, case when $is_past then null else max(last_event_at) end as last_event_at,"
+            " least(max(last_delivered_date), $until) as last_delivered_date"
+            " from quality.fct_freshness group by feed", {"until": until, "is_past": is_past},
         ),
         reconciliation=published.rows(
             "quality.fct_reconciliation",
@@ -234,6 +299,65 @@ def _read_week(published: Published, publication: dict, iso_week: str | None, mo
         ),
         unknown_shares=_unknown_shares(published, week),
         missing_tables=(),
+        forecast_sources=sources,
+        is_past=is_past,
+        pool_medians=published.frame(
+            "capacity.fct_demand_forecast",
+            {"cutoff_date": pl.Date, "series_id": text, "model": text, "target_date": pl.Date, "value": number},
+            "select cutoff_date, series_id, model, target_date, value from capacity.fct_demand_forecast"
+            " where level = 'site_accelerator' and quantile = 0.5"
+            " and cutoff_date in ($sunday, cast($sunday as date) - 7) order by all", cutoff,
+        ),
+        previous_plan=published.frame(
+            "capacity.fct_supply_plan_weekly", PLAN_SCHEMA,
+            "select site_id, accelerator_id, target_date, usable_accelerator_count, committed_accelerator_count"
+            " from capacity.fct_supply_plan_weekly where cutoff_date = cast($sunday as date) - 7 order by all", cutoff,
+        ),
+        restatements=_restatements(published, week, is_past),
+        product_tokens=published.frame(
+            "capacity.fct_token_usage_hourly",
+            {"week_start_date": pl.Date, "hub_region": text, "product": text, "tokens": number},
+            """
+            select cast(date_trunc('week', usage_date) as date) as week_start_date,
+                coalesce(dim_site.hub_region, '') as hub_region, product,
+                cast(sum(coalesce(input_tokens, 0) + coalesce(cached_input_tokens, 0) + coalesce(output_tokens, 0))
+                    as double) as tokens
+            from capacity.fct_token_usage_hourly as usage
+            left join capacity.dim_site as dim_site on usage.serving_site_id = dim_site.site_id
+            where usage_date between $first and $sunday group by 1, 2, 3 order by all
+            """, {"first": span["first"], "sunday": span["sunday"]},
+        ),
+        package_demand=published.frame(
+            "capacity.fct_package_demand",
+            {"iso_week": text, "origin_site_id": text, "model_id": text, "expected_tokens": number},
+            "select iso_week, origin_site_id, model_id, cast(expected_tokens as double) as expected_tokens"
+            " from capacity.fct_package_demand where iso_week > $iso_week order by all", named_week,
+        ),
+        matching_flows=published.frame(
+            "capacity.fct_matching_plan",
+            {"origin_site_id": text, "serving_site_id": text, "tokens": number, "actual_tokens": number, "link_id": text,
+             "round_trip_ms": number},
+            "select origin_site_id, serving_site_id, cast(sum(tokens) as double) as tokens,"
+            " cast(sum(actual_tokens) as double) as actual_tokens, min(link_id) as link_id, max(round_trip_ms) as round_trip_ms"
+            " from capacity.fct_matching_plan where iso_week = $iso_week group by 1, 2 order by 1, 2", named_week,
+        ),
+        unserved=published.frame(
+            "capacity.fct_unserved_demand_weekly", {"constraint_kind": text, "tokens": number},
+            "select constraint_kind, cast(sum(tokens) as double) as tokens from capacity.fct_unserved_demand_weekly"
+            " where iso_week = $iso_week group by 1 order by 1", named_week,
+        ),
+        binding=published.frame(
+            "capacity.fct_binding_constraint_weekly",
+            {"resource_kind": text, "resource_id": text, "site_id": text, "accelerator_id": text, "link_id": text,
+             "binding_hours_count": pl.Int64, "peak_fill_ratio": number, "value_rank": pl.Int64},
+            "select resource_kind, resource_id, site_id, accelerator_id, link_id, binding_hours_count, peak_fill_ratio,"
+            " value_rank from capacity.fct_binding_constraint_weekly where iso_week = $iso_week order by all", named_week,
+        ),
+        models={
+            row["model_id"]: row["model_name"] or row["model_id"]
+            for row in published.rows("capacity.dim_model", "select model_id, model_name from capacity.dim_model")
+        },
+        versions=_versions(published, publication),
     )
     return Readings(**{**readings.__dict__, "missing_tables": tuple(sorted(published.missing))})
 
@@ -314,3 +438,42 @@ def _unknown_shares(published: Published, week: dict) -> dict[str, float] | None
         return None
     total = float(rows[0]["request_count"])
     return {name: float(rows[0][name] or 0) / total for name in ("site", "tenant", "model")}
+
+
+def _restatements(published: Published, week: dict, is_past: bool) -> list[dict]:
+    """Days whose published figures were changed since the week began, by mart, measure and reason.
+
+    Only measures that add up; a past week's report knows what was restated within the week.
+    """
+    return published.rows(
+        "quality.fct_restatements",
+        """
+        select usage_date, mart, metric, reason, sum(coalesce("before", 0)) as value_before,
+            sum(coalesce("after", 0)) as value_after, sum(gross_change) as gross_change
+        from quality.fct_restatements
+        where restated_at >= $monday and (not $is_past or restated_at < cast($sunday as date) + 1)
+            and (metric like '%_hours' or metric like '%_tokens' or metric like '%_count')
+        group by all having sum(gross_change) > 0 order by gross_change desc, usage_date, mart, metric, reason
+        """, {**week, "is_past": is_past},
+    )
+
+
+def _only_backtest(published: Published) -> str:
+    """A file may hold beside the backtest what earlier forecasts were worth."""
+    return " and basis = 'backtest'" if "basis" in published.tables.get("capacity.fct_forecast_accuracy", ()) else ""
+
+
+def _versions(published: Published, publication: dict) -> dict[str, str]:
+    """What the figures were made by: the run, the forecast's stamp (inputs and code), each parser's version."""
+    versions = {
+        name: str(publication[name]) for name in ("run_id", "forecast_stamp") if publication.get(name)
+    }
+    if "parser_version" in published.tables.get("quality.fct_deliveries", ()):
+        versions |= {
+            f"parser {row['feed']}": row["versions"] for row in published.rows(
+                "quality.fct_deliveries",
+                "select feed, string_agg(distinct parser_version, ', ' order by parser_version) as versions"
+                " from quality.fct_deliveries where parser_version is not null group by feed order by feed",
+            )
+        }
+    return versions

@@ -5,8 +5,11 @@
   const data = JSON.parse(document.getElementById("report-data").textContent);
   const root = document.documentElement;
   const NARROW = 440;
-  const PRINT_HEIGHT_RATIO = 0.72;
-  const state = { lang: data.language, site: null, pool: "" };
+  const PRINT_HEIGHT_RATIO = 0.64;
+  const OVERVIEW_HEIGHTS = { fan: 230, hours: 165, waste: 165 };
+  const ALONE_HEIGHTS = { fan: 400, hours: 280, waste: 280 };
+  const PRINT_HEIGHTS = { fan: 132, hours: 84, waste: 84 };
+  const state = { lang: data.language, site: null, pool: "", region: "", product: "" };
   const number = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
   const byId = (id) => document.getElementById(id);
 
@@ -15,6 +18,8 @@
   function readAddress() {
     const asked = new URLSearchParams(location.hash.slice(1));
     if (["zh", "en"].includes(asked.get("lang"))) state.lang = asked.get("lang");
+    state.region = data.regions.some((one) => one.region === asked.get("hub")) ? asked.get("hub") : "";
+    state.product = data.tokens && asked.get("product") in data.tokens.products ? asked.get("product") : "";
     if (!data.sites) return;
     const site = data.sites.options.find((option) => option.site_id === asked.get("site"));
     if (site) {
@@ -29,6 +34,8 @@
 
   function writeAddress() {
     const address = new URLSearchParams({ lang: state.lang });
+    if (state.region) address.set("hub", state.region);
+    if (state.product) address.set("product", state.product);
     if (state.site !== null) {
       address.set("site", state.site);
       if (state.pool) address.set("pool", state.pool);
@@ -40,14 +47,24 @@
 
   // --- charts -----------------------------------------------------------------------------------
 
-  function draw(element, figure) {
+  function draw(element, figure, height) {
     const layout = Object.assign({}, figure.layout, { template: data.template });
+    if (height) compact(layout, height);
     const room = element.parentElement.clientWidth;
     if (room < NARROW) narrow(layout, figure.data);
-    const beside = element.closest(".columns:not(.wide-left)");
-    if (root.classList.contains("printing") && !beside) layout.height = Math.round(PRINT_HEIGHT_RATIO * layout.height);
+    if (root.classList.contains("printing") && !height) layout.height = Math.round(PRINT_HEIGHT_RATIO * layout.height);
     Object.assign(layout, { width: room, autosize: false });
     return Plotly.react(element, figure.data, layout, data.config);
+  }
+
+  // Beside many of its kind a chart has no legend of its own; the key above them all is the legend.
+  function compact(layout, height) {
+    layout.height = height;
+    layout.showlegend = false;
+    layout.font = { size: 11 };
+    layout.margin = Object.assign({}, layout.margin, { t: 6, b: 28, l: 44, r: 8 });
+    layout.xaxis = Object.assign({}, layout.xaxis, { title: undefined, tickangle: 0, nticks: 6 });
+    layout.yaxis = Object.assign({}, layout.yaxis, { title: undefined, nticks: 5 });
   }
 
   // Small screens: no room for words beside the axes, and the map keeps its shape.
@@ -75,6 +92,126 @@
     return figure;
   }
 
+  const words = (key) => data.words[key][state.lang];
+  const option = (value, label) => Object.assign(document.createElement("option"), { value, textContent: label });
+
+  // --- hub region and product -------------------------------------------------------------------
+
+  function fillFilters() {
+    byId("choose-region").replaceChildren(
+      option("", words("all_regions")), ...data.regions.map((one) => option(one.region, one.name[state.lang])),
+    );
+    byId("choose-region").value = state.region;
+    if (data.tokens) {
+      byId("choose-product").replaceChildren(
+        option("", words("all_products")),
+        ...Object.entries(data.tokens.products).map(([product, name]) => option(product, name[state.lang])),
+      );
+      byId("choose-product").value = state.product;
+    }
+    byId("reset-filters").hidden = !state.region && !state.product;
+  }
+
+  function applyRegion() {
+    const isShown = (element) => !state.region || element.dataset.region === state.region;
+    const rows = [...document.querySelectorAll(".decisions tbody tr")];
+    document.querySelectorAll("tr[data-region], article[data-region]").forEach((element) => {
+      element.hidden = !isShown(element);
+    });
+    document.querySelectorAll(".regions").forEach((list) => list.classList.toggle("alone", Boolean(state.region)));
+    const note = byId("filtered-decisions");
+    note.hidden = !state.region;
+    note.textContent = !state.region ? "" : words("filtered_decisions")
+      .replace("{shown}", rows.filter(isShown).length).replace("{count}", rows.length);
+  }
+
+  const regionPlots = () => [...document.querySelectorAll("article.region:not([hidden]) .plot")];
+
+  function drawRegion(element) {
+    const heights = root.classList.contains("printing") ? PRINT_HEIGHTS : state.region ? ALONE_HEIGHTS : OVERVIEW_HEIGHTS;
+    const family = element.dataset.family;
+    const region = element.closest("article").dataset.region;
+    element.hidden = !(region in data.regionFamilies[family].members);
+    if (element.hidden) return null;
+    const figure = memberFigure(data.regionFamilies[family], region);
+    if (family === "hours") figure.data[0].showscale = heights === ALONE_HEIGHTS;
+    return draw(element, figure, heights[family]);
+  }
+
+  const drawRegions = () => regionPlots().map(drawRegion);
+
+  function tokensFigure() {
+    const figure = memberFigure(data.tokens.family, state.region);
+    if (state.product) {
+      figure.data.forEach((trace) => { if (trace.meta !== state.product) Object.assign(trace, { x: [], y: [] }); });
+    }
+    return figure;
+  }
+
+  function drawTokens() {
+    if (!data.tokens) return [];
+    const figure = tokensFigure();
+    const shown = figure.data.filter((trace) => trace.y && trace.y.length);
+    byId("tokens-summary").textContent = (data.tokens.summaries[state.region] || data.tokens.summaries[""])[state.lang];
+    const head = byId("tokens-table").tHead.rows[0];
+    head.replaceChildren(...[words("column_week"), ...shown.map((trace) => trace.name)].map((text, index) => {
+      const cell = Object.assign(document.createElement("th"), { scope: "col", textContent: text });
+      cell.translate = false;
+      if (index) cell.className = "number";
+      return cell;
+    }));
+    const weeks = [...new Set(shown.flatMap((trace) => trace.x))];
+    const values = shown.map((trace) => new Map(trace.x.map((week, index) => [week, trace.y[index]])));
+    fillTable(byId("tokens-table"), weeks.map((week) => [
+      week, ...values.map((column) => (column.has(week) ? number.format(column.get(week)) : "–")),
+    ]));
+    return [draw(byId("chart-tokens"), figure)];
+  }
+
+  // --- export of what is shown ------------------------------------------------------------------
+
+  // A spreadsheet takes a text that begins so for a formula; an apostrophe in front makes it text.
+  function csvCell(value) {
+    if (value === null || value === undefined) return "";
+    if (typeof value === "number") return String(value);
+    const text = typeof value === "object" ? value[state.lang] : String(value);
+    const safe = /^[=+\-@\t\r]/.test(text) ? "'" + text : text;
+    return /[",\n\r]/.test(safe) ? '"' + safe.replaceAll('"', '""') + '"' : safe;
+  }
+
+  function exportRows(name) {
+    const { columns, rows, region, product } = data.exports[name];
+    const kept = rows.filter((row) => (!state.region || row[region] === state.region)
+      && (product === undefined || !state.product || row[product] === state.product));
+    return [columns, ...kept].map((row) => row.map(csvCell).join(",")).join("\r\n") + "\r\n";
+  }
+
+  function download(name) {
+    // The mark in front tells spreadsheets that the text is UTF-8.
+    const file = new Blob(["\ufeff", exportRows(name)], { type: "text/csv;charset=utf-8" });
+    const link = Object.assign(document.createElement("a"), {
+      href: URL.createObjectURL(file), download: ["tidegauge", data.week, name, state.region, state.product]
+        .filter(Boolean).join("-").replace(/[^\w-]+/g, "-") + ".csv",
+    });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  }
+
+  function filter(region, product) {
+    Object.assign(state, { region, product });
+    if (data.sites && state.region && siteOptions().every((site) => site.site_id !== state.site)) {
+      state.site = (siteOptions()[0] || data.sites.options[0]).site_id;
+      state.pool = "";
+    }
+    writeAddress();
+    fillFilters();
+    applyRegion();
+    if (data.sites) fillChoices();
+    return Promise.all([...drawRegions(), ...drawTokens(), ...drawSite()]);
+  }
+
+  const siteOptions = () => data.sites.options.filter((site) => !state.region || site.region === state.region);
+
   function drawFixed() {
     return Object.keys(data.charts).map((key) => {
       return draw(byId("chart-" + key), copy(data.charts[key][state.lang]));
@@ -86,11 +223,11 @@
   function fillChoices() {
     const sites = byId("choose-site");
     const pools = byId("choose-pool");
-    const option = (value, label) => Object.assign(document.createElement("option"), { value, textContent: label });
-    sites.replaceChildren(...data.sites.options.map((site) => option(site.site_id, site.name[state.lang])));
+    const shown = siteOptions();
+    sites.replaceChildren(...(shown.length ? shown : data.sites.options).map((site) => option(site.site_id, site.name[state.lang])));
     const chosen = data.sites.options.find((site) => site.site_id === state.site);
     pools.replaceChildren(
-      option("", data.allPools[state.lang]),
+      option("", words("all_pools")),
       ...chosen.pools.map((pool) => option(pool.accelerator_id, pool.name[state.lang])),
     );
     sites.value = state.site;
@@ -146,6 +283,10 @@
   function show(site, pool) {
     state.site = site;
     state.pool = pool;
+    if (state.region && siteOptions().every((one) => one.site_id !== site)) {
+      filter("", state.product);
+      return;
+    }
     if (!(memberKey() in data.sites.fan.members)) state.pool = "";
     writeAddress();
     fillChoices();
@@ -168,9 +309,13 @@
 
   function drawAll() {
     applyLanguage();
+    fillFilters();
+    applyRegion();
     if (data.sites) fillChoices();
-    return Promise.all([...drawFixed(), ...drawSite()]);
+    return Promise.all([...drawFixed(), ...drawTokens(), ...drawSite()]);
   }
+
+  const redrawAll = () => Promise.all([drawAll(), ...drawRegions()]);
 
   // --- what the reader does ---------------------------------------------------------------------
 
@@ -178,7 +323,7 @@
     button.addEventListener("click", () => {
       state.lang = button.dataset.setLanguage;
       writeAddress();
-      drawAll();
+      redrawAll();
     });
   });
   // Links inside the page scroll without taking the place of the state in the address.
@@ -195,8 +340,18 @@
     byId("choose-site").addEventListener("change", (event) => show(event.target.value, ""));
     byId("choose-pool").addEventListener("change", (event) => show(state.site, event.target.value));
   }
+  byId("choose-region").addEventListener("change", (event) => filter(event.target.value, state.product));
+  if (data.tokens) byId("choose-product").addEventListener("change", (event) => filter(state.region, event.target.value));
+  byId("reset-filters").addEventListener("click", (event) => {
+    event.preventDefault();
+    filter("", "");
+    byId("choose-region").focus();
+  });
+  document.querySelectorAll("[data-export]").forEach((button) => {
+    button.addEventListener("click", () => download(button.dataset.export));
+  });
   byId("print").addEventListener("click", () => window.print());
-  window.addEventListener("hashchange", () => { readAddress(); drawAll(); });
+  window.addEventListener("hashchange", () => { readAddress(); redrawAll(); });
   let resizing = 0;
   let drawnWidth = root.clientWidth;
   window.addEventListener("resize", () => {
@@ -204,13 +359,27 @@
     resizing = setTimeout(() => {
       if (root.clientWidth === drawnWidth) return; // a phone's address bar comes and goes
       drawnWidth = root.clientWidth;
-      drawAll();
+      redrawAll();
     }, 150);
   });
   // The class gives the screen the paper's widths, so that charts are measured for paper before it is laid out.
-  window.addEventListener("beforeprint", () => { root.classList.add("printing"); drawAll(); });
-  window.addEventListener("afterprint", () => { root.classList.remove("printing"); drawAll(); });
+  // Paper has nothing to open and no second look: all that the filters leave is drawn before it is printed.
+  window.addEventListener("beforeprint", () => { root.classList.add("printing"); redrawAll(); });
+  window.addEventListener("afterprint", () => { root.classList.remove("printing"); redrawAll(); });
+
+  // The regions' charts are below the first screens: drawn one by one, so that the page answers meanwhile.
+  async function drawLater() {
+    const yielded = () => new Promise((resolve) => { setTimeout(resolve); });
+    for (const element of regionPlots()) {
+      if (root.classList.contains("printing")) return;
+      if (!element.data) await yielded();
+      if (!element.data) await drawRegion(element);
+    }
+  }
 
   readAddress();
-  drawAll().then(() => { root.dataset.ready = "true"; });
+  drawAll().then(() => {
+    root.dataset.ready = Math.round(performance.now()); // milliseconds since the page was asked for
+    return drawLater();
+  }).then(() => { root.dataset.complete = Math.round(performance.now()); });
 })();

@@ -308,12 +308,18 @@ def publish(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def report(week: WeekOption = None, language: LanguageOption = "en", home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Write the weekly capacity report from what is published."""
+def report(
+    week: WeekOption = None, language: LanguageOption = "en",
+    pdf: Annotated[bool, typer.Option("--pdf", help="Print it to a PDF beside the HTML file (needs chromium).")] = False,
+    home: HomeOption = None, as_json: JsonOption = False,
+) -> None:
+    """Write the weekly capacity report from what is published; a past week as of then."""
     with session(home, as_json) as here:
         week_of(week)
         published_edition(here)
-        here.console.say(str(write_report(here, week, language)))
+        here.console.say(str(write_report(here, week, language, pdf)))
+        if pdf:
+            here.console.say(str(here.result["pdf"]))
 
 
 @app.command()

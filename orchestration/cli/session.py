@@ -40,7 +40,7 @@ DayOption = typer.Option(metavar="YYYY-MM-DD", help="UTC day delivered.")
 WeekOption = Annotated[
     str | None, typer.Option("--week", metavar="YYYY-Www", help="ISO week, like 2026-W47. Default: the latest whole one.")
 ]
-LanguageOption = Annotated[str, typer.Option("--language", help="en or zh.")]
+LanguageOption = Annotated[str, typer.Option("--language", "--lang", help="en or zh.")]
 
 
 @dataclass

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from orchestration.definitions import RunOutcome
     from orchestration.raw_store import Receipt
 
+BUSINESS_OFFSET = timedelta(hours=8)
+"""Weeks are of Asia/Shanghai, which has no summer time."""
 AFTER_RAW = ("build", "forecast", "publish")
 # Tells the raw assets of a run to load deliveries again that have a receipt.
 REPLAY_TAG = "tidegauge/replay"
@@ -62,9 +64,11 @@ def week_of(week: str | None) -> str | None:
     if week is None:
         return None
     try:
-        datetime.strptime(f"{week}-1", "%G-W%V-%u")
+        begins = datetime.strptime(f"{week}-1", "%G-W%V-%u")
     except ValueError:
         raise CommandError(f"--week {week!r} is not an ISO week", next_step="write it like 2026-W47") from None
+    if begins > datetime.now(UTC).replace(tzinfo=None) + BUSINESS_OFFSET:
+        raise CommandError(f"--week {week} has not begun", next_step="leave --week out for the latest whole week")
     return week
 
 
@@ -199,19 +203,23 @@ def delivery_of(receipt: Receipt) -> dict[str, Any]:
     }
 
 
-def write_report(here: Session, week: str | None, language: str) -> Path:
-    """Writes the weekly report through the job; returns where it is."""
+def write_report(here: Session, week: str | None, language: str, pdf: bool = False) -> Path:
+    """Writes the weekly report through its job, and a PDF beside it if asked to; returns where the HTML is."""
     from orchestration import definitions
 
     if language not in ("en", "zh"):
         raise CommandError(f"there is no report in {language!r}", next_step="use --language en or --language zh")
-    config = {"iso_week": week_of(week) or "", "language": language}
     outcome = materialize(
-        here, "report", definitions.REPORT,
-        run_config={"ops": {"reports__weekly_capacity": {"config": config}}},
+        here, "report", definitions.REPORT, report_week=week_of(week),
+        run_config={"ops": {"reports__weekly_capacity": {"config": {"language": language, "pdf": pdf}}}},
     )
-    path = Path(str(outcome.asset_metadata["reports/weekly_capacity"]["path"]))
+    written = outcome.asset_metadata["reports/weekly_capacity"]
+    path = Path(str(written["path"]))
     here.result["report"] = path
+    if pdf:
+        if "pdf" not in written:
+            raise CommandError(str(written["pdf_missing"]), where=str(path), next_step="open the HTML file, which is written")
+        here.result["pdf"] = Path(str(written["pdf"]))
     return path
 
 

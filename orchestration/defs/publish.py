@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from orchestration import charts, restatements, warehouse
+from orchestration import charts, forecast_history, restatements, warehouse
 from orchestration.defs import forecasts
 from orchestration.defs.dbt_models import dbt_models
 from orchestration.defs.resources import OWNERS, HomeFolder
@@ -67,6 +67,7 @@ def published(
                 metadata={"checks": audit_table(error.checks)},
             )
         raise
+    forecast_history.keep(home_folder.home)
     for name, publication in publications.items():
         yield dg.MaterializeResult(
             asset_key=["published", name],

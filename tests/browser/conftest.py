@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,8 +11,11 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from dashboards.weekly_report import write_weekly_report
+from dashboards.weekly_report.pdf import browser_path
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+from published_fixture import build_published, forecast_before
 
 ARGUMENTS = (
     "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -28,11 +30,6 @@ HOSTILE_NAMES = {
     "gs-qy": "مرحبا {0} {name} %s ${x} {{7*7}}",
     "cn-js": "javascript:window.pwned=1 & 'quoted' \"twice\"",
 }
-
-
-def browser_path() -> str | None:
-    """The system's chromium or chrome, or None."""
-    return next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +66,7 @@ def open_report(browser: Browser) -> Iterator[Callable[..., Opened]]:
         result.page.on("console", lambda message: result.complaints.append(message.text))
         result.page.on("pageerror", lambda error: result.complaints.append(str(error)))
         result.page.goto(path.as_uri() + address)
-        result.page.wait_for_selector("html[data-ready]", timeout=20_000)
+        result.page.wait_for_selector("html[data-complete]", timeout=60_000)
         return result
 
     yield opened
@@ -79,17 +76,22 @@ def open_report(browser: Browser) -> Iterator[Callable[..., Opened]]:
 
 @dataclass(frozen=True)
 class Report:
-    """A report and the published file it was made from."""
+    """A report, the published file it was made from, and the forecast after the week before."""
 
     html: Path
     published: Path
 
+    def write(self, out: Path, iso_week: str | None = None, language: str = "en") -> Path:
+        """Makes the report again, of this week or another."""
+        frames, sources = forecast_before(self.published.parent)
+        return write_weekly_report(
+            self.published, iso_week, out, language, other_cutoffs=frames, forecast_sources=sources)
+
 
 def _made(folder: Path, **wanted) -> Report:
-    from published_fixture import build_published
-
-    published = build_published(folder, **wanted)
-    return Report(write_weekly_report(published, None, folder / "report.html", "en"), published)
+    made = Report(folder / "report.html", build_published(folder, **wanted))
+    made.write(made.html)
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -199,6 +199,64 @@ def planned_deliveries(last_day: date) -> pl.DataFrame:
     ])
 
 
+def _restatements(last_day: date) -> pl.DataFrame:
+    """Two figures of one day that a late delivery moved, and one of a ratio, which does not add up."""
+    rows = [
+        ("serving_demand_accelerator_hours", 120.0, 150.0), ("unmet_accelerator_hours", 10.0, 12.5),
+        ("p95_utilization_ratio", 0.7, 0.8),
+    ]
+    return pl.DataFrame([
+        {"restated_at": datetime.combine(last_day, datetime.min.time()), "run_id": "8f3a52c1",
+         "usage_date": last_day - timedelta(days=5), "is_closed_day": True, "reason": "late delivery part-9.jsonl",
+         "mart": "capacity.fct_supply_demand_daily", "site_id": "cn-gd", "metric": metric, "before": before, "after": after,
+         "gross_change": after - before} for metric, before, after in rows
+    ])
+
+
+def _matching(pools: list[dict], links: pl.DataFrame, randoms: np.random.Generator) -> dict[str, pl.DataFrame]:
+    """What matching would have changed: flows to the first hubs, a full pool, a full link, two reasons."""
+    hubs = ("gz-ga", "nmg-hlge", "gs-qy")
+    flows, binding = [], []
+    for number, pool in enumerate(pools):
+        for serving in (pool["site_id"], hubs[number % 3]):
+            actual = int(randoms.integers(10**9, 10**11))
+            best = int(actual * randoms.uniform(0.6, 1.5))
+            flows.append({"iso_week": LAST_WEEK, "origin_site_id": pool["site_id"], "serving_site_id": serving,
+                          "model_id": f"model-{number}", "tokens": best, "actual_tokens": actual,
+                          "link_id": None if serving == pool["site_id"] else links["link_id"][number % links.height],
+                          "round_trip_ms": 0.0 if serving == pool["site_id"] else float(randoms.integers(5, 40))})
+        if number % 5 == 0:
+            binding.append({"iso_week": LAST_WEEK, "resource_kind": "accelerator",
+                            "resource_id": f"{pool['site_id']}/{pool['accelerator_id']}", "site_id": pool["site_id"],
+                            "accelerator_id": pool["accelerator_id"], "link_id": None,
+                            "binding_hours_count": int(randoms.integers(1, 168)), "peak_fill_ratio": 1.0, "value_rank": number + 1})
+    link_id = links["link_id"][0]
+    binding.append({"iso_week": LAST_WEEK, "resource_kind": "wavelength", "resource_id": link_id, "site_id": None,
+                    "accelerator_id": None, "link_id": link_id, "binding_hours_count": 9, "peak_fill_ratio": 1.0, "value_rank": 1})
+    unserved = [{"iso_week": LAST_WEEK, "origin_site_id": "cn-gd", "model_id": "model-0", "constraint_kind": kind,
+                 "resource_id": "none", "tokens": 10**9} for kind in ("capacity", "latency")]
+    return {
+        "capacity.fct_matching_plan": pl.DataFrame(flows, infer_schema_length=None),
+        "capacity.fct_binding_constraint_weekly": pl.DataFrame(binding, infer_schema_length=None),
+        "capacity.fct_unserved_demand_weekly": pl.DataFrame(unserved),
+    }
+
+
+def _packages(sites: pl.DataFrame, last_day: date) -> pl.DataFrame:
+    """Tokens that packages hold, falling over six weeks."""
+    return pl.DataFrame([
+        {"iso_week": week_of(last_day + timedelta(days=1, weeks=step)), "origin_site_id": site_id, "model_id": "qwen3.5-plus",
+         "expected_tokens": 10**11 // (step + 1)} for step in range(6) for site_id in sites["site_id"].head(20)
+    ])
+
+
+def forecast_before(folder: Path) -> tuple[dict[str, pl.DataFrame], dict[str, str]]:
+    """The forecast after the week before, made again, of the network whose file is in the folder."""
+    frames = {path.stem: pl.read_parquet(path) for path in sorted((folder / "before").glob("*.parquet"))}
+    before = week_of(monday_of(LAST_WEEK) - timedelta(days=7))
+    return frames, {before: "again"} if frames else {}
+
+
 def build_published(
     folder: Path, weeks: int = 8, site_count: int = 41, site_names: dict[str, str] | None = None,
     with_links: bool = True, seed: int = 7,
@@ -236,6 +294,18 @@ def build_published(
             "capacity.fct_token_usage_hourly": _token_usage(pools, first_day, weeks),
         }
         tables |= {f"capacity.{name}": frame for name, frame in forecast.by_table_name().items()}
+        if weeks > 1:
+            (folder / "before").mkdir(parents=True)
+            before = forecast_all(
+                daily, weekly, planned_deliveries(last_day).head(1), links, sites, week_of(monday_of(LAST_WEEK) - timedelta(days=7)))
+            for name, frame in before.by_table_name().items():
+                frame.write_parquet(folder / "before" / f"{name}.parquet")
+        if with_links and links.height:
+            tables |= _matching(pools, links, randoms)
+        tables |= {
+            "capacity.fct_package_demand": _packages(sites, last_day), "quality.fct_restatements": _restatements(last_day),
+            "capacity.dim_model": pl.DataFrame([{"model_id": "qwen3.5-plus", "model_name": "Qwen3.5 Plus"}]),
+        }
     if with_links and links.height:
         tables["capacity.fct_link_utilization_hourly"] = _link_utilization(links, last_day, randoms)
     tables |= {f"quality.{name}": frame for name, frame in _quality(last_day).items()}

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 
 import duckdb
+import polars as pl
 import pytest
-from conftest import ARGUMENTS, HOSTILE_NAMES, Opened, Report, browser_path
+from conftest import HOSTILE_NAMES, Opened, Report
+from playwright.sync_api import Page
 
 from dashboards.bilingual import clean
 from dashboards.weekly_report import write_weekly_report
+from dashboards.weekly_report.pdf import print_report
 from dashboards.weekly_report.published import WeekNotPublished
 from orchestration.forecasting.tables import HORIZON_WEEKS
 
@@ -86,25 +91,33 @@ def test_it_is_small_quick_to_build_and_quick_to_open(report: Report, open_repor
     """A page of minutes and megabytes is not opened on Monday morning."""
     assert report.html.stat().st_size <= LARGEST_BYTES
     started = time.process_time()
-    write_weekly_report(report.published, None, tmp_path / "again.html", "zh")
+    report.write(tmp_path / "again.html", language="zh")
     cpu_seconds = time.process_time() - started
-    open_report(report.html)  # the browser itself is warm from here on
     # The machine may be busy with something else, so the best of three is the page's own time.
-    opening = min(_seconds(lambda: open_report(report.html)) for _ in range(3))
-    print(f"build {cpu_seconds:.1f} CPU-s, {report.html.stat().st_size / 1e6:.2f} MB, opens in {opening:.2f} s")
+    times = [_times(open_report(report.html).page) for _ in range(3)]
+    opening, complete = (min(time[index] for time in times) for index in (0, 1))
+    busy = min(time[2] for time in times)
+    print(f"build {cpu_seconds:.1f} CPU-s, {report.html.stat().st_size / 1e6:.2f} MB, opens in {opening:.2f} s, "
+          f"all charts after {complete:.2f} s, of which the page worked {busy:.2f} s")
     assert cpu_seconds <= LARGEST_BUILD_CPU_SECONDS
     assert opening <= SLOWEST_SECONDS
+    assert busy <= SLOWEST_SECONDS
 
 
-def _seconds(action: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    action()
-    return time.perf_counter() - started
+def _times(page: Page) -> tuple[float, float, float]:
+    """Seconds until the first screens stood and until every chart did, and of CPU of the page's thread."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    page.reload()
+    page.wait_for_selector("html[data-complete]", timeout=60_000)
+    metrics = {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
+    ready, complete = (int(page.locator("html").get_attribute(f"data-{name}")) / 1000 for name in ("ready", "complete"))
+    return ready, complete, metrics["TaskDuration"]
 
 
 def test_the_same_published_file_gives_the_same_bytes(report: Report, tmp_path: Path) -> None:
     """A report that differs from run to run can't be compared with last week's."""
-    again = write_weekly_report(report.published, None, tmp_path / "again.html", "en")
+    again = report.write(tmp_path / "again.html")
     assert again.read_bytes() == report.html.read_bytes()
 
 
@@ -167,11 +180,138 @@ def test_every_chart_has_as_many_marks_as_data(report: Report, open_report: Open
     for chart, bars in (("waste_weeks", WEEKS), ("waste_sites", 15)):
         counts = marks(opened, chart)
         assert counts["drawnBars"] == 6 * bars
+    assert of(marks(opened, "movers"), "increase") > 0
+    tokens = mart(report, """
+        select count(distinct (date_trunc('week', usage_date), product)) as bar_count from capacity.fct_token_usage_hourly""")
+    assert marks(opened, "tokens")["drawnBars"] == tokens[0]["bar_count"] > 0
+    packages = mart(report, "select count(distinct iso_week) as bar_count from capacity.fct_package_demand")
+    assert marks(opened, "packages")["drawnBars"] == packages[0]["bar_count"] == 6
+    binding = mart(report, "select count(*) as bar_count from capacity.fct_binding_constraint_weekly")[0]["bar_count"]
+    assert marks(opened, "binding")["drawnBars"] == min(binding, 12)
+    assert marks(opened, "bridge")["drawnBars"] == 5
     accuracy = mart(report, """
         select count(*) as point_count from capacity.fct_forecast_accuracy
         where level = 'site_accelerator' and series_id = 'all' and metric like 'wape_week_%'
     """)[0]["point_count"]
     assert marks(opened, "accuracy")["drawnPoints"] == accuracy > 0
+
+
+def test_every_hub_region_has_its_three_charts_whole(report: Report, open_report: Open) -> None:
+    """Eight small charts of one kind hide one that is empty."""
+    opened = open_report(report.html, "#lang=en")
+    usage = {row["hub_region"] for row in mart(report, """
+        select distinct hub_region from capacity.fct_token_usage_hourly
+        join capacity.dim_site on serving_site_id = site_id""")}
+    articles = opened.page.locator("article.region")
+    assert articles.count() == 8
+    for number in range(1, 9):
+        region = articles.nth(number - 1).get_attribute("data-region")
+        fan = marks(opened, f"region-{number}-fan")
+        assert (of(fan, "demand"), of(fan, "median")) == (WEEKS, HORIZON_WEEKS)
+        assert of(fan, "supply") == WEEKS + HORIZON_WEEKS + 1
+        arriving = of(fan, "committed")
+        assert of(fan, "committed_part") == (HORIZON_WEEKS + 1 if arriving else 0)
+        assert region in usage
+        heat = marks(opened, f"region-{number}-hours")
+        assert (of(heat, "hours"), heat["images"]) == (7 * 24, 1)
+        assert marks(opened, f"region-{number}-waste")["drawnBars"] == 6 * WEEKS
+
+
+def shown_decisions(page: Page) -> list[tuple[str, str]]:
+    """Site and type of every decision row that the filters leave, folded away or not."""
+    return page.evaluate("""() => [...document.querySelectorAll('table.decisions tbody tr')].filter((row) => !row.hidden)
+        .map((row) => [row.dataset.siteId, row.dataset.acceleratorId].join())""")
+
+
+def test_filters_change_rows_charts_tables_and_address_and_survive_a_reload(report: Report, open_report: Open) -> None:
+    """A planner of one region sends a link; it must open on that region, with that region's numbers."""
+    opened = open_report(report.html, "#lang=en")
+    page = opened.page
+    state = """() => [document.getElementById('chart-tokens').data.map((t) => (t.y || []).join()).join(';'),
+                     document.querySelector('#tokens-table tbody').textContent, location.hash]"""
+    everything = page.evaluate(state)
+    page.select_option("#choose-region", "Guizhou")
+    page.wait_for_timeout(200)
+    region = page.evaluate(state)
+    assert all(before != after for before, after in zip(everything, region, strict=True))
+    assert "hub=Guizhou" in region[2]
+    wanted = mart(report, """select concat_ws(',', need.site_id, accelerator_id) as pool from capacity.fct_capacity_need as need
+        join capacity.dim_site using (site_id) where hub_region = 'Guizhou'""")
+    assert sorted(shown_decisions(page)) == sorted(row["pool"] for row in wanted)
+    assert page.locator("article.region:visible").count() == 1
+    assert page.locator("#filtered-decisions").inner_text().startswith(f"{len(wanted)} of ")
+    assert page.locator("#choose-site option").count() == len({row["pool"].split(",")[0] for row in wanted})
+    page.select_option("#choose-product", "payg")
+    page.wait_for_timeout(200)
+    product = page.evaluate(state)
+    assert "product=payg" in product[2] and "hub=Guizhou" in product[2]
+    page.reload()
+    page.wait_for_selector("html[data-complete]")
+    assert page.evaluate(state) == product
+    assert (page.input_value("#choose-region"), page.input_value("#choose-product")) == ("Guizhou", "payg")
+    assert sorted(shown_decisions(page)) == sorted(row["pool"] for row in wanted)
+    page.click("#reset-filters")
+    page.wait_for_timeout(200)
+    assert page.evaluate(state)[:2] == everything[:2]
+    assert page.locator("article.region:visible").count() == 8
+
+
+def exported(page: Page, name: str, folder: Path) -> list[dict]:
+    """The rows of an export, as a spreadsheet would read them."""
+    with page.expect_download() as waiting:
+        page.click(f"[data-export={name}]")
+    path = folder / waiting.value.suggested_filename
+    waiting.value.save_as(path)
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_what_is_filtered_is_what_is_exported(report: Report, open_report: Open, tmp_path: Path) -> None:
+    """Numbers that change on their way into a spreadsheet are found out in the board meeting."""
+    page = open_report(report.html, "#lang=en&hub=Yangtze+River+Delta&product=payg").page
+    rows = exported(page, "decisions", tmp_path)
+    wanted = mart(report, """select need.*, hub_region from capacity.fct_capacity_need as need
+        join capacity.dim_site using (site_id) where hub_region = 'Yangtze River Delta'""")
+    found = {(row["site_id"], row["accelerator_id"]): row for row in rows}
+    assert len(rows) == len(wanted) == len(found) > 5
+    for row in wanted:
+        cells = found[row["site_id"], row["accelerator_id"]]
+        for column in ("cutoff_week", "hub_region", "runs_out_week_p50", "action", "confidence"):
+            assert cells[column] == (row[column] or "")
+        for column in ("demand_accelerator_count", "usable_accelerator_count", "expected_shortfall_accelerator_count"):
+            assert float(cells[column]) == row[column]
+        assert int(cells["add_accelerator_count"]) == row["add_accelerator_count"]
+    tokens = exported(page, "tokens", tmp_path)
+    total = mart(report, """
+        select sum(input_tokens + cached_input_tokens + output_tokens) as tokens from capacity.fct_token_usage_hourly
+        join capacity.dim_site on serving_site_id = site_id where hub_region = 'Yangtze River Delta'""")[0]["tokens"]
+    assert sum(int(row["tokens"]) for row in tokens) == total
+
+
+def test_an_exported_name_is_no_formula(hostile_report: Report, open_report: Open, tmp_path: Path) -> None:
+    """A spreadsheet runs a cell that begins with an equals sign."""
+    page = open_report(hostile_report.html, "#lang=en").page
+    rows = exported(page, "decisions", tmp_path)
+    names = {row["site_id"]: row["site_name"] for row in rows}
+    assert names["cn-zj"] == "'" + HOSTILE_NAMES["cn-zj"]
+    assert names["cn-gd"] == clean(HOSTILE_NAMES["cn-gd"])
+    assert all(not value.startswith(("=", "+", "-", "@")) for row in rows for value in row.values())
+
+
+def test_last_weeks_decisions_are_followed_up(report: Report, open_report: Open) -> None:
+    """An action that nobody carried out must not silently become a new one."""
+    page = open_report(report.html, "#lang=en").page
+    text = page.locator("#changes").inner_text()
+    assert "Nothing was published after 2026-W46, so its decisions are computed now" in text
+    assert "What became of last week's actions" in text and "open, " in text
+    assert "ordered: 512 more committed" in text or "ordered:" not in text
+    assert "2 figures of 1 days were restated; demand moved by +30 accelerator-hours net." in text
+    assert "late delivery part-9.jsonl" in text
+    steps = page.evaluate("""() => document.getElementById('chart-bridge').data
+        .flatMap((trace) => trace.text.map((text, index) => [trace.x[index], text]))""")
+    amounts = {label.replace("<br>", " "): int(text.replace("−", "-").replace(",", "")) for label, text in steps}
+    total = sum(amount for label, amount in amounts.items() if label != "gap now")
+    assert abs(total - amounts["gap now"]) <= 2  # each is rounded to a whole accelerator
 
 
 def test_the_fan_shows_the_marts_numbers(report: Report, open_report: Open) -> None:
@@ -307,7 +447,7 @@ def test_every_chart_is_named_summed_up_and_tabled(report: Report, open_report: 
     """Plotly's drawing says nothing to a screen reader."""
     page = open_report(report.html, "#lang=en").page
     charts = page.locator(".plot")
-    assert charts.count() == 7
+    assert charts.count() == 11 + 3 * 8
     for chart in charts.all():
         figure = chart.locator("xpath=ancestor::figure")
         assert figure.get_attribute("role") == "group"
@@ -373,29 +513,54 @@ def test_a_week_that_is_not_published_is_refused_by_name(report: Report, tmp_pat
 
 def test_an_earlier_week_is_reported_without_what_came_after(report: Report, tmp_path: Path) -> None:
     """Made again, last month's report must not know this month."""
-    page = write_weekly_report(report.published, "2026-W45", tmp_path / "w45.html", "en").read_text("utf-8")
+    page = report.write(tmp_path / "w45.html", "2026-W45").read_text("utf-8")
     assert "There is no forecast for this week, so no decision." in page
     assert "2026-W46" not in page and "2026-W47" not in page
+    assert "all other figures end with that week" in unescape(page)
+
+
+def test_a_past_week_is_reported_with_the_forecast_of_then(report: Report, open_report: Open, tmp_path: Path) -> None:
+    """A decision is judged by what was known when it was made."""
+    page = report.write(tmp_path / "w46.html", "2026-W46")
+    opened = open_report(page, "#lang=en")
+    assert "computed now by today's method from data up to that week" in opened.page.locator(".notice").first.inner_text()
+    needs = pl.read_parquet(report.published.parent / "before" / "fct_capacity_need.parquet")
+    assert opened.page.locator("table.decisions tbody tr").count() == needs.height
+    assert opened.page.locator("h1").inner_text().startswith(f"{needs.filter(pl.col('action') != 'none').height} actions.")
+    assert marks(opened, "fan")["drawnPoints"] > 0
+    assert of(marks(opened, "region-1-fan"), "demand") == WEEKS - 1
+    assert "2026-W47" not in opened.page.locator("#changes, #waste").all_inner_texts()
+    assert opened.complaints == []
+
+
+def page_titles(html: Path) -> list[str]:
+    """The English titles of every section that is printed."""
+    sections = re.findall(r'<section id="(\w+)".*?</section>', html.read_text("utf-8"), re.DOTALL)
+    found = []
+    for name, body in re.findall(r'<section id="(\w+)"(.*?)</section>', html.read_text("utf-8"), re.DOTALL):
+        if name != "sites" and (title := re.search(r'<h[12][^>]*>.*?data-lang="en" lang="en">(.*?)</span></h', body, re.DOTALL)):
+            found.append(unescape(re.sub("<.*?>", "", title[1])))
+    assert len(found) >= len(sections) - 1
+    return found
 
 
 def test_the_printed_report_is_whole(report: Report, tmp_path: Path, browser: object) -> None:
     """Directors read paper: nothing cut, no blank chart, at most twelve pages."""
     if shutil.which("pdftotext") is None or shutil.which("pdftoppm") is None:
         pytest.skip("2026-11-24: pdftotext and pdftoppm (poppler-utils) are not installed; `make setup-browser` says how")
-    pdf = tmp_path / "report.pdf"
-    subprocess.run(
-        [browser_path(), "--headless", "--no-sandbox", *ARGUMENTS, f"--user-data-dir={tmp_path / 'profile'}",
-         "--no-pdf-header-footer", "--virtual-time-budget=8000", f"--print-to-pdf={pdf}",
-         report.html.as_uri() + "#lang=en"],
-        check=True, capture_output=True, timeout=120,
-    )
+    pdf = print_report(report.html, tmp_path / "report.pdf", "en")
     text = subprocess.run(["pdftotext", "-layout", pdf, "-"], check=True, capture_output=True, text=True).stdout
     pages = text.split("\f")[:-1]
     assert 5 <= len(pages) <= 12
     assert "Without action" in pages[0] and "2026-W47" in pages[0]
     assert all(len(page.split()) > 20 for page in pages)
-    for axis_or_legend in ("busy-hour demand", "site load", "held, idle", "seasonal naive", "YRD Demonstration Zone"):
+    for axis_or_legend in ("busy-hour demand", "site load", "held, idle", "seasonal naive", "YRD Demonstration Zone",
+                           "gap last", "pay as you go", "billion tokens"):
         assert axis_or_legend in text
+    for need in mart(report, "select distinct site_name from capacity.fct_capacity_need join capacity.dim_site using (site_id)"):
+        assert need["site_name"] in text or need["site_name"].split()[0] in text
+    for title in page_titles(report.html):
+        assert " ".join(title.split()[:4]) in " ".join(text.split())
     subprocess.run(["pdftoppm", "-r", "30", "-png", pdf, tmp_path / "page"], check=True)
     sizes = [path.stat().st_size for path in tmp_path.glob("page-*.png")]
     assert min(sizes) > 8_000

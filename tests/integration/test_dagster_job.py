@@ -14,8 +14,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from orchestration import definitions, raw_store, warehouse
-from orchestration.definitions import BUILD, FORECAST, PUBLISH, RAW, materialize
+from orchestration import definitions, forecast_history, raw_store, warehouse
+from orchestration.definitions import BUILD, FORECAST, PUBLISH, RAW, REPORT, materialize
 from orchestration.defs.resources import HomeFolder
 from orchestration.defs.schedules import nightly
 from orchestration.home import PROJECT, Home
@@ -94,7 +94,7 @@ def test_the_ui_shows_the_runs_their_partitions_and_their_checks(finished) -> No
     """What a command did in an instance of its own is invisible to those who look after it."""
     home, _, _ = finished
     assert {run.status for run in runs_of(home)} == {dg.DagsterRunStatus.SUCCESS}
-    assert {run.job_name for run in runs_of(home)} == {"tidegauge_pipeline"}
+    assert {run.job_name for run in runs_of(home)} == {"tidegauge_pipeline", "weekly_capacity_report"}
     with definitions.instance_of(home) as instance:
         loaded = instance.get_materialized_partitions(dg.AssetKey(["raw", "token_usage"]))
         assert loaded >= {(day + timedelta(days=1)).isoformat() for day in DAYS}
@@ -200,6 +200,25 @@ def test_steps_can_run_one_by_one(copy: Home) -> None:
     for selection in (BUILD, FORECAST, PUBLISH):
         outcome = materialize(copy, selection)
         assert outcome.success, outcome.error_message
+
+
+def test_a_report_is_a_partition_of_its_week_and_a_week_without_data_is_refused_by_name(copy: Home) -> None:
+    """A report of another week under this week's name would be believed."""
+    outcome = materialize(copy, REPORT, report_week="2026-W47")
+    assert outcome.success, outcome.error_message
+    with definitions.instance_of(copy) as instance:
+        assert instance.get_materialized_partitions(dg.AssetKey(["reports", "weekly_capacity"])) == {"2026-W47-1"}
+    outcome = materialize(copy, REPORT, report_week="2026-W40")
+    assert (outcome.success, outcome.failed_step) == (False, "reports__weekly_capacity")
+    assert "week 2026-W40 is not in the published file" in outcome.error_message
+
+
+def test_what_was_forecast_is_kept_once_for_next_weeks_report(copy: Home) -> None:
+    """Next Monday asks what became of this Monday's decisions; the published file has only its own."""
+    kept = forecast_history.told(copy, "2026-W47")
+    assert kept is not None and "fct_capacity_need" in kept.frames
+    assert materialize(copy, PUBLISH).success
+    assert len(list((copy.history / "forecasts" / "2026-W47").iterdir())) == 1
 
 
 def test_a_build_that_fails_says_what_dbt_said(copy: Home) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, date, datetime
 
 import dagster as dg
 import pytest
 
 from orchestration import dbt_runs, definitions, warehouse
 from orchestration.contracts import FEEDS
+from orchestration.defs.schedules import REPORT_KEY, weekly_report
 from orchestration.home import Home
+from orchestration.partitions import ISO_WEEKS, partition_of_week, week_of_partition
 
 EXPECTED = {
     "landing": ({"file"}, "landing", "token_usage job_logs telemetry reference"),
@@ -128,6 +131,9 @@ def test_raw_is_partitioned_by_delivery_day_and_backfilled_in_one_run(graph) -> 
     """A backfill of a year in a run a day would start the pipeline 365 times."""
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
+        if key == REPORT_KEY:
+            assert node.partitions_def == ISO_WEEKS
+            continue
         assert node.is_partitioned == (key.path[0] == "raw" and key.path[1] in FEEDS), key
         if node.is_partitioned:
             assert node.backfill_policy == dg.BackfillPolicy.single_run()
@@ -163,20 +169,37 @@ def test_every_dbt_test_is_a_check_of_a_model(graph) -> None:
     assert len(tests) > 50
 
 
-def test_there_is_one_job_with_a_nightly_and_a_weekly_schedule() -> None:
-    """Two cadences of one pipeline on two clocks would race for the warehouse."""
+def test_the_pipeline_runs_nightly_and_its_report_on_mondays() -> None:
+    """Two cadences of one pipeline on two clocks would race for the warehouse; the report only reads."""
     loaded = definitions.loaded()
-    assert [job.name for job in loaded.jobs] == ["tidegauge_pipeline"]
+    assert sorted(job.name for job in loaded.jobs) == ["tidegauge_pipeline", "weekly_capacity_report"]
     schedules = {schedule.name: (schedule.cron_schedule, schedule.execution_timezone) for schedule in loaded.schedules}
     assert schedules == {
         "nightly": ("30 2 * * *", "Asia/Shanghai"), "weekly_report": ("0 6 * * 1", "Asia/Shanghai"),
     }
 
 
-def test_the_job_runs_everything_that_can_be_written(graph) -> None:
-    """An asset outside the job is never refreshed by the nightly run."""
-    job = definitions.loaded().resolve_job_def("tidegauge_pipeline")
-    assert set(job.asset_layer.selected_asset_keys) >= graph.materializable_asset_keys
+def test_the_jobs_run_everything_that_can_be_written(graph) -> None:
+    """An asset outside every job is never refreshed by a schedule."""
+    written = {
+        key for name in ("tidegauge_pipeline", "weekly_capacity_report")
+        for key in definitions.loaded().resolve_job_def(name).asset_layer.selected_asset_keys
+    }
+    assert written >= graph.materializable_asset_keys
+
+
+def test_a_partition_of_the_report_is_the_week_it_is_named_for() -> None:
+    """A report filed under the week before or after would be believed."""
+    window = ISO_WEEKS.time_window_for_partition_key(partition_of_week("2020-W53"))
+    assert (window.start.date(), window.end.date()) == (date(2020, 12, 28), date(2021, 1, 4))
+    assert str(window.start.tzinfo) == "Asia/Shanghai"
+    assert week_of_partition("2020-W53-1") == "2020-W53"
+
+
+def test_the_monday_schedule_asks_for_the_week_that_just_ended() -> None:
+    """At six in Shanghai it is still Sunday in UTC: a week counted there is the wrong one."""
+    with dg.build_schedule_context(scheduled_execution_time=datetime(2026, 11, 22, 22, 0, tzinfo=UTC)) as context:
+        assert weekly_report(context).partition_key == "2026-W47-1"
 
 
 def test_reference_that_moves_events_makes_their_days_dirty() -> None:
