@@ -28,6 +28,8 @@ _PIXELS_ACROSS = 500
 _ROOM_RATIO = 0.16
 _LINE_PIXELS, _LATIN_PIXELS, _HAN_PIXELS = 15, 7.2, 12.5
 _BOLD_RATIO = 1.13
+_OVER_THE_EDGE = 10_000
+"""A pixel beyond the edge is worse than any overlap: what is cut can't be read at all."""
 
 
 def project(latitude: float, longitude: float) -> tuple[float, float]:
@@ -165,7 +167,7 @@ def _label_places(rows: list[dict], labels: list[str], sizes: list[float], place
         others = marks[:index] + marks[index + 1 :] + taken
         covered = [
             sum(_overlap(box, other) for other in others)
-            + 4 * _LINE_PIXELS * (max(left - box[0], 0) + max(box[1] - right_end, 0)) for box in boxes
+            + _OVER_THE_EDGE * (max(left - box[0], 0) + max(box[1] - right_end, 0)) for box in boxes
         ]
         best = covered.index(min(covered))
         taken.append(boxes[best])

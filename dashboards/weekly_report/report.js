@@ -51,7 +51,7 @@
     const layout = Object.assign({}, figure.layout, { template: data.template });
     if (height) compact(layout, height);
     const room = element.parentElement.clientWidth;
-    if (room < NARROW) narrow(layout, figure.data);
+    if (room < NARROW) narrow(layout, figure.data, room);
     if (root.classList.contains("printing") && !height) layout.height = Math.round(PRINT_HEIGHT_RATIO * layout.height);
     Object.assign(layout, { width: room, autosize: false });
     return Plotly.react(element, figure.data, layout, data.config);
@@ -68,7 +68,21 @@
   }
 
   // Small screens: no room for words beside the axes, and the map keeps its shape.
-  function narrow(layout, traces) {
+  // Of the map's labels those of hot sites, each on the side of its mark where it is not cut.
+  function narrowLabels(trace, layout, room) {
+    const [first, last] = layout.xaxis.range;
+    const text = trace.text.map((label) => (label.startsWith("<b>") ? label : ""));
+    const textposition = text.map((label, index) => {
+      const width = [...label.replace(/<[^>]*>/g, "")].reduce((sum, letter) => sum + (letter > "\u2e80" ? 12 : 7.5), 0);
+      const left = (trace.x[index] - first) / (last - first) * room;
+      if (left + width + 14 > room) return left - width - 14 < 0 ? "cut" : "middle left";
+      return left - width / 2 < 0 || trace.textposition[index].endsWith("right") ? "middle right" : trace.textposition[index];
+    });
+    return { text: text.map((label, index) => (textposition[index] === "cut" ? "" : label)),
+      textposition: textposition.map((place) => (place === "cut" ? "top center" : place)) };
+  }
+
+  function narrow(layout, traces, room) {
     layout.font = { size: 11 };
     layout.yaxis = Object.assign({}, layout.yaxis, { title: undefined });
     if (layout.yaxis.scaleanchor) layout.height = 420;
@@ -76,8 +90,9 @@
     layout.legend = Object.assign({}, layout.legend, { font: { size: 11 } });
     traces.forEach((trace) => {
       if (trace.meta === "increase" || trace.meta === "decrease") trace.textposition = "none";
+      if (trace.orientation === "h") layout.xaxis = Object.assign({}, layout.xaxis, { title: undefined });
       if (trace.meta !== "sites") return;
-      trace.text = trace.text.map((label) => (label.startsWith("<b>") ? label : ""));
+      Object.assign(trace, narrowLabels(trace, layout, room));
       trace.marker = Object.assign({}, trace.marker, { size: trace.marker.size.map((size) => 0.7 * size) });
     });
   }

@@ -55,10 +55,10 @@ class Opened:
 
 @pytest.fixture
 def open_report(browser: Browser) -> Iterator[Callable[..., Opened]]:
-    """Opens a file with the network cut, at a width, and waits until every chart is drawn."""
+    """Opens a file with the network cut, at a width, and waits until it is ready, or until every chart is drawn."""
     contexts: list[BrowserContext] = []
 
-    def opened(path: Path, address: str = "", width: int = 1280, height: int = 900) -> Opened:
+    def opened(path: Path, address: str = "", width: int = 1280, height: int = 900, until: str = "ready") -> Opened:
         context = browser.new_context(viewport={"width": width, "height": height}, offline=True)
         contexts.append(context)
         result = Opened(context.new_page())
@@ -66,7 +66,7 @@ def open_report(browser: Browser) -> Iterator[Callable[..., Opened]]:
         result.page.on("console", lambda message: result.complaints.append(message.text))
         result.page.on("pageerror", lambda error: result.complaints.append(str(error)))
         result.page.goto(path.as_uri() + address)
-        result.page.wait_for_selector("html[data-complete]", timeout=60_000)
+        result.page.wait_for_selector(f"html[data-{until}]", timeout=60_000)
         return result
 
     yield opened

@@ -77,7 +77,7 @@ def of(counts: dict[str, int], meta: str) -> int:
 
 def test_it_opens_offline_asks_for_nothing_and_complains_of_nothing(report: Report, open_report: Open) -> None:
     """A report that phones out leaks who reads what, and is blank on a train."""
-    opened = open_report(report.html)
+    opened = open_report(report.html, until="complete")
     assert opened.requests == [report.html.as_uri()]
     assert opened.complaints == []
     assert opened.page.locator(".modebar, .modebar-btn").count() == 0
@@ -198,7 +198,7 @@ def test_every_chart_has_as_many_marks_as_data(report: Report, open_report: Open
 
 def test_every_hub_region_has_its_three_charts_whole(report: Report, open_report: Open) -> None:
     """Eight small charts of one kind hide one that is empty."""
-    opened = open_report(report.html, "#lang=en")
+    opened = open_report(report.html, "#lang=en", until="complete")
     usage = {row["hub_region"] for row in mart(report, """
         select distinct hub_region from capacity.fct_token_usage_hourly
         join capacity.dim_site on serving_site_id = site_id""")}
@@ -378,6 +378,21 @@ def test_nothing_scrolls_sideways(report: Report, hostile_report: Report, open_r
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("language, width", [("zh", 1280), ("en", 1280), ("zh", 390), ("en", 390)])
+def test_no_label_of_a_chart_is_cut(report: Report, open_report: Open, language: str, width: int) -> None:
+    """Half a site's name on an axis is another site's name."""
+    page = open_report(report.html, f"#lang={language}", width=width, until="complete").page
+    cut = page.evaluate("""() => [...document.querySelectorAll('.plot')].flatMap((plot) => {
+      const room = plot.getBoundingClientRect();
+      return [...plot.querySelectorAll('svg text')].filter((text) => {
+        const box = text.getBoundingClientRect();
+        return box.width && (box.left < room.left - 1 || box.right > room.right + 1 || box.top < room.top - 1
+          || box.bottom > room.bottom + 1);
+      }).map((text) => plot.id + ': ' + text.textContent);
+    })""")
+    assert cut == []
+
+
 @pytest.mark.parametrize("address, language", [("", "en"), ("#lang=zh", "zh")])
 def test_no_text_is_left_in_the_other_language(
     report: Report, open_report: Open, address: str, language: str
@@ -522,7 +537,7 @@ def test_an_earlier_week_is_reported_without_what_came_after(report: Report, tmp
 def test_a_past_week_is_reported_with_the_forecast_of_then(report: Report, open_report: Open, tmp_path: Path) -> None:
     """A decision is judged by what was known when it was made."""
     page = report.write(tmp_path / "w46.html", "2026-W46")
-    opened = open_report(page, "#lang=en")
+    opened = open_report(page, "#lang=en", until="complete")
     assert "computed now by today's method from data up to that week" in opened.page.locator(".notice").first.inner_text()
     needs = pl.read_parquet(report.published.parent / "before" / "fct_capacity_need.parquet")
     assert opened.page.locator("table.decisions tbody tr").count() == needs.height
