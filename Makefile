@@ -43,6 +43,7 @@ browser: setup-browser ## only the tests in a real browser
 
 screenshots: setup-browser ## the pictures in docs/, from the report of the home folder
 	@$(PYTHON) scripts/screenshots.py
+	@$(PYTHON) scripts/margin_screenshots.py
 
 clean: ## the environment, the tools and everything runs have written, except landing files
 	rm -rf .venv .tools .pytest_cache .ruff_cache .hypothesis dbt_project/target dbt_project/logs

@@ -80,6 +80,11 @@ class Home:
         return self.root / "reports"
 
     @property
+    def margin_page(self) -> Path:
+        """The margin dashboard as one file; it holds money, so only its group may read it."""
+        return self.reports / "margin-dashboard.html"
+
+    @property
     def dagster(self) -> Path:
         """DAGSTER_HOME: the persistent instance, so that every run shows in the UI."""
         return self.root / "dagster"

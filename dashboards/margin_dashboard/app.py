@@ -9,7 +9,6 @@ import base64
 import functools
 import html as html_escape
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -25,15 +24,15 @@ from vizro.models.types import capture
 from dashboards import theme
 from dashboards.margin_dashboard import content
 from dashboards.margin_dashboard.access import Access, guard
-from dashboards.margin_dashboard.blocks import Block, Card, Table
+from dashboards.margin_dashboard.blocks import MARKS, Block, Card, Table
 from dashboards.margin_dashboard.export import csv_of
 from dashboards.margin_dashboard.readings import Book, Choice, Reading
+from dashboards.margin_dashboard.sparkline import sparkline
 from dashboards.margin_dashboard.words import Words
 
 ASSETS = Path(__file__).resolve().parent / "assets"
-LONGEST_TABLE = 200
+LONGEST_TABLE = 400
 """Rows of a table on the page; the export has all of them."""
-MARKS = {"better": "▲", "worse": "▼", "even": "●", "none": "–"}
 READINGS_KEPT = 32
 
 
@@ -75,11 +74,14 @@ def control_id(page: str, dimension: str) -> str:
 
 
 def address(page: content.Page, choice: Choice, prefix: str = "") -> str:
-    """The address of a page with a choice, as Vizro writes it."""
+    """The address of a page with a choice, as Vizro writes it.
+
+    What is not chosen is said as well: Vizro would keep what another page has chosen for a filter that is not named.
+    """
     parameters = {}
     for dimension in page.filters:
         value: Any = getattr(choice, dimension)
-        if value:
+        if value or dimension != "period":
             text = json.dumps(value if dimension == "period" else list(value), separators=(",", ":"))
             encoded = base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
             parameters[control_id(page.key, dimension)] = f"b64_{encoded}"
@@ -100,6 +102,9 @@ def component(page: content.Page, block: Block, reading: Reading, words: Words) 
     """One block: title, figure, sentence, numbers, and where to have them."""
     title_id, summary_id = f"{page.key}-{block.key}-title", f"{page.key}-{block.key}-summary"
     parts: list[Any] = [html.H3(block.title, id=title_id, className="block-title")]
+    if block.back is not None:
+        text, choice = block.back
+        parts.insert(0, html.P(dcc.Link(f"← {text}", href=address(page, choice)), className="back"))
     if block.cards:
         parts.append(html.Ul([_card(card) for card in block.cards], className="cards"))
     if block.figure is not None:
@@ -107,14 +112,14 @@ def component(page: content.Page, block: Block, reading: Reading, words: Words) 
             dcc.Graph(figure=block.figure, config=theme.CONFIG | {"responsive": True}, className="plot",
                       id={"type": "plot", "page": page.key, "block": block.key},
                       style={"height": f"{block.figure.layout.height}px"}),
-            role="img", **{"aria-labelledby": title_id, "aria-describedby": summary_id},
+            role="img", className="plot-scroll", **{"aria-labelledby": title_id, "aria-describedby": summary_id},
         ))
     parts.append(html.P(block.summary, id=summary_id, className="block-summary"))
     if block.lines:
         parts.append(html.Ul([html.Li(line) for line in block.lines], className="lines"))
     if block.table is not None:
         parts.append(html.Div([
-            html.Details([html.Summary(words.say("data_table")), _table(page, block.table, words)], className="numbers"),
+            html.Details([html.Summary(words.say("data_table")), _table(page, block.table, words)], className="numbers", open=block.figure is None and bool(block.table.rows)),
             html.A(words.say("export_csv"), href=export_address(page, block, reading.choice), className="export",
                    download=f"{page.key}-{block.key}.csv"),
         ], className="block-foot"))
@@ -139,27 +144,13 @@ def _card(card: Card) -> html.Li:
     return html.Li(parts, className=f"card-kpi {card.status}", **{"data-kpi": card.key})
 
 
-def sparkline(values: Sequence[float]) -> str:
-    """A line through the values, the last of them marked, as an image that is part of the page."""
-    low, high = min(values), max(values)
-    points = [
-        (4 + 132 * index / (len(values) - 1), 28 - 22 * ((value - low) / (high - low) if high > low else 0.5))
-        for index, value in enumerate(values)
-    ]
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    picture = (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 140 32">'
-        f'<polyline points="{line}" fill="none" stroke="{theme.BLUE}" stroke-width="2"/>'
-        f'<circle cx="{points[-1][0]:.1f}" cy="{points[-1][1]:.1f}" r="3.2" fill="{theme.BLUE}"/></svg>'
-    )
-    return "data:image/svg+xml;base64," + base64.b64encode(picture.encode()).decode()
-
-
 def _table(page: content.Page, table: Table, words: Words) -> html.Div:
     def cell(row: dict[str, Any], index: int, text: str) -> html.Td:
         column = table.columns[index]
-        link = table.link(row) if table.link and index == 0 else None
-        return html.Td(dcc.Link(text, href=link) if link else text, className="number" if column.is_number else "")
+        choice = table.choose(row) if table.choose and index == 0 else None
+        return html.Td(
+            dcc.Link(text, href=address(page, choice)) if choice else text, className="number" if column.is_number else "",
+        )
 
     shown = table.rows[:LONGEST_TABLE]
     notes = []
@@ -173,7 +164,8 @@ def _table(page: content.Page, table: Table, words: Words) -> html.Div:
                 html.Th(column.heading, scope="col", className="number" if column.is_number else "") for column in table.columns
             ])),
             html.Tbody([
-                html.Tr([cell(row, index, text) for index, text in enumerate(table.cells(row, words))]) for row in shown
+                html.Tr([cell(row, index, text) for index, text in enumerate(table.cells(row, words))], **{"data-row": number})
+                for number, row in enumerate(shown)
             ]),
         ]), *notes,
     ], className="table-scroll", tabIndex=0, role="region", **{"aria-label": words.say("data_table")})
@@ -204,7 +196,23 @@ def make_app(path: Path, access: Access, language: str) -> flask.Flask:
         choice = Choice.of(period, site=site, product=product, segment=segment, model=model)
         return kept(id(book.snapshot()), choice)
 
+    # The first drawing of each kind costs seconds of imports, which the first reader should not wait for.
+    for page in content.PAGES:
+        for make in page.blocks:
+            component(page, make(read(), words), read(), words)
     data_manager["margin"] = read
+    # A click on a cell does what the link of its row in the table does, which the keyboard reaches too.
+    dash.clientside_callback(
+        """click => {
+            // Dash leaves the custom data of a heat map out of what it reports, so they are read from the figure.
+            const { x, y } = click.points[0];
+            const cells = document.querySelector("[data-block=matrix] .js-plotly-plot").data[0].customdata;
+            const link = document.querySelector(`[data-block=matrix] tr[data-row="${cells[y][x][1]}"] a`);
+            if (link) link.click();
+        }""",
+        dash.Input({"type": "plot", "page": "matrix", "block": "matrix"}, "clickData"),
+        prevent_initial_call=True,
+    )
     pages = [
         vm.Page(
             id=page.key, title=words.say(f"page_{page.key}"), path="/" if page is content.PAGES[0] else f"/{page.key}",

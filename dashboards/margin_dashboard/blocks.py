@@ -11,6 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from dashboards.bilingual import MISSING, clean
+from dashboards.margin_dashboard.readings import Choice
 from dashboards.margin_dashboard.words import Words
 
 
@@ -30,11 +31,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """The numbers of a figure, as they are summed; ``links`` are addresses of rows that lead further down."""
+    """The numbers of a figure, as they are summed; ``choose`` narrows the page to what a row stands for."""
 
     columns: tuple[Column, ...]
     rows: tuple[dict[str, Any], ...]
-    link: Callable[[dict[str, Any]], str | None] | None = None
+    choose: Callable[[dict[str, Any]], Choice | None] | None = None
 
     def cells(self, row: dict[str, Any], words: Words) -> list[str]:
         """A row as a reader sees it."""
@@ -46,7 +47,7 @@ def _written(value: Any, kind: str, words: Words) -> str:
         return MISSING
     formats = {
         "money": words.money, "signed_money": words.signed_money, "unit_price": words.unit_price, "count": words.count,
-        "ratio": words.percent, "number": words.number,
+        "ratio": words.percent, "number": words.number, "factor": lambda ratio: words.number(ratio, 2),
     }
     if kind in formats:
         return formats[kind](value)
@@ -55,6 +56,10 @@ def _written(value: Any, kind: str, words: Words) -> str:
     if isinstance(value, date):
         return value.isoformat()
     return clean(value)
+
+
+MARKS = {"better": "▲", "worse": "▼", "even": "●", "none": "–"}
+"""What stands beside the word of a card's status."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,8 @@ class Block:
     table: Table | None = None
     cards: tuple[Card, ...] = ()
     lines: tuple[str, ...] = ()
+    back: tuple[str, Choice] | None = None
+    """The way up again from a narrower choice, and what it is called."""
     tone: str = ""
     """certified or provisional for the stamp; empty otherwise."""
 

@@ -6,13 +6,25 @@ Titles state what the numbers say and are made from them. Pure: no file, no serv
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+from dashboards.bilingual import figure_label
+from dashboards.figures.margin_matrix import matrix_figure
+from dashboards.figures.margin_payback import Band, payback_figure
+from dashboards.figures.margin_prices import Compared, price_figure
+from dashboards.figures.margin_stacks import (
+    Part,
+    amount_line,
+    funnel_rows,
+    share_lines,
+    stacked_columns,
+    stacked_rows,
+)
 from dashboards.figures.margin_steps import Step, steps_figure
-from dashboards.margin_dashboard.blocks import Block, Card, Column, Table
-from dashboards.margin_dashboard.readings import Choice, Period, Reading, Snapshot
+from dashboards.margin_dashboard.blocks import Block, Card, Column, Table, amount
+from dashboards.margin_dashboard.readings import LEAST_TENANTS, Choice, Period, Reading, Snapshot
 from dashboards.margin_dashboard.words import Words
 
 MILLION = Decimal(1_000_000)
@@ -27,6 +39,8 @@ WATERFALL = (
 """Measure, and whether it adds (1), takes away (-1), or is a total of what is above it (0)."""
 TERMS = ("price_cny", "unit_cost_cny", "volume_cny", "mix_cny", "new_and_retired_cny")
 FIRST_STEP = "list_revenue_cny"
+TENANTS_DRAWN = 20
+COHORTS_DRAWN = 6
 
 
 # --- names ---------------------------------------------------------------------------------------
@@ -300,6 +314,502 @@ def margin_bridge(reading: Reading, words: Words) -> Block:
     )
 
 
+# --- restatements and definitions ----------------------------------------------------------------
+
+
+def restatements(reading: Reading, words: Words) -> Block:
+    """What was corrected after it had been published."""
+    rows = tuple(
+        row | {"measure": words.maybe(f"step_{row['metric']}", row["metric"])} for row in reading.restated
+    )
+    days = {(row["first_date"], row["last_date"]) for row in rows}
+    title = (
+        words.say("restatements_title", count=words.count(sum(row["figure_count"] for row in rows)), first=words.day(min(day[0] for day in days)),
+                  last=words.day(max(day[1] for day in days)))
+        if rows else words.say("restatements_title_none")
+    )
+    return Block("restatements", title, words.say("restatements_summary"), table=Table(
+        (Column("restated_at", words.say("column_restated_at")), Column("reason", words.say("column_reason")),
+         Column("measure", words.say("column_measure")), Column("first_date", words.say("column_first_day")),
+         Column("last_date", words.say("column_last_day")), Column("figure_count", words.say("column_figures"), "count"),
+         Column("change", words.say("column_change"), "signed_money")), rows,
+    ))
+
+
+def definitions(_reading: Reading, words: Words) -> Block:
+    """What each word means and where its numbers come from."""
+    keys = ("net_revenue", "gross_margin", "per_million", "utilization", "burn", "payback", "bridge", "target", "small", "certified")
+    return Block("definitions", words.say("definitions_title"), lines=tuple(words.say(f"definition_{key}") for key in keys))
+
+
+# --- margin matrix -------------------------------------------------------------------------------
+
+MARGIN_COLUMNS = (
+    ("tenant_count", "column_customers", "count"), ("net_revenue_cny", "column_net_revenue", "money"), ("cost_cny", "column_cost", "money"),
+    ("gross_margin_cny", "column_gross_margin", "money"), ("margin_ratio", "column_margin_ratio", "ratio"),
+)
+
+
+def _margin_columns(words: Words, skip: tuple[str, ...] = ()) -> tuple[Column, ...]:
+    return tuple(Column(key, words.say(heading), kind) for key, heading, kind in MARGIN_COLUMNS if key not in skip)
+
+
+def _with_ratio(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"margin_ratio": _ratio(row["gross_margin_cny"], row["net_revenue_cny"])}
+
+
+def matrix(reading: Reading, words: Words) -> Block:
+    """Margin by site and product; a cell leads down to its segments and customers."""
+    snapshot, choice = reading.snapshot, reading.choice
+    rows = [
+        _with_ratio(row) | {"site": member(snapshot, "site", row["serving_site_id"], words),
+                            "product_name": member(snapshot, "product", row["product"], words)}
+        for row in reading.by_cell()
+    ]
+    rows.sort(key=lambda row: (-row["gross_margin_cny"], row["serving_site_id"], row["product"]))
+    back = None
+    if choice.site or choice.product or choice.segment:
+        back = (words.say("back_to_all"), replace(choice, site=(), product=(), segment=()))
+    table = Table(
+        (Column("site", words.say("filter_site")), Column("product_name", words.say("filter_product")), *_margin_columns(words)), tuple(rows),
+        choose=lambda row: replace(choice, site=(row["serving_site_id"],), product=(row["product"],)),
+    )
+    if not rows:
+        return Block("matrix", words.say("matrix_title_empty"), table=table, back=back)
+    sites = _ordered(rows, "serving_site_id")
+    products = _ordered(rows, "product")
+    place = {(row["serving_site_id"], row["product"]): row for row in rows}
+    ratios, texts, numbers = {}, {}, {}
+    row_number = {id(row): number for number, row in enumerate(rows)}
+    for site_index, site in enumerate(sites):
+        for product_index, product in enumerate(products):
+            row = place.get((site, product))
+            if row is None or not (row["net_revenue_cny"] or row["cost_cny"]):
+                continue
+            numbers[site_index, product_index] = row_number[id(row)]
+            ratio = row["margin_ratio"]
+            if ratio is not None:
+                ratios[site_index, product_index] = max(ratio, -1.0)
+            elif row["gross_margin_cny"] < 0:
+                ratios[site_index, product_index] = -1.0
+            shown = words.percent(ratio, 0) if ratio is not None else words.short_money(row["gross_margin_cny"])
+            texts[site_index, product_index] = f"{shown} · n {row['tenant_count']}"
+    figure = matrix_figure(
+        [figure_label(member(snapshot, "site", site, words), 20) for site in sites],
+        [figure_label(member(snapshot, "product", product, words), 16) for product in products], ratios, texts, numbers,
+    )
+    total = sum((row["gross_margin_cny"] for row in rows), Decimal(0))
+    losing = [row for row in rows if row["gross_margin_cny"] < 0]
+    best = rows[0]
+    title = words.say(
+        "matrix_title", site=best["site"], product=best["product_name"], share=words.percent(best["gross_margin_cny"] / total if total else None),
+        losing=len(losing), count=len(rows),
+    )
+    summary = words.say(
+        "matrix_summary", margin=words.money(total), lost=words.money(sum((row["gross_margin_cny"] for row in losing), Decimal(0))),
+    )
+    return Block("matrix", title, summary, figure, table, back=back)
+
+
+def _ordered(rows: list[dict[str, Any]], key: str) -> list[str]:
+    """The members of a column by what they earn together, the most first."""
+    sums: dict[str, Decimal] = {}
+    for row in rows:
+        sums[row[key]] = sums.get(row[key], Decimal(0)) + row["gross_margin_cny"]
+    return sorted(sums, key=lambda name: (-sums[name], name))
+
+
+def merge_small(rows: list[dict[str, Any]], least: int, merged_name: str) -> list[dict[str, Any]]:
+    """Groups by their ``tenant_count``, those of fewer than ``least`` customers put together, with the next larger if that is too few.
+
+    Customers of different groups are different customers. Where all together are too few, nothing remains.
+    """
+    ordered = sorted(rows, key=lambda row: (row["tenant_count"], row["gross_margin_cny"]))
+    small = [row for row in ordered if row["tenant_count"] < least]
+    shown = ordered[len(small):]
+    while small and sum(row["tenant_count"] for row in small) < least and shown:
+        small.append(shown.pop(0))
+    if small and sum(row["tenant_count"] for row in small) < least:
+        return []
+    if small:
+        measures = [key for key, value in small[0].items() if isinstance(value, Decimal)]
+        shown.append({
+            "segment": None, "name": merged_name, "tenant_count": sum(row["tenant_count"] for row in small),
+            **{key: sum((row[key] for row in small), Decimal(0)) for key in measures},
+        })
+    return sorted(shown, key=lambda row: -row["gross_margin_cny"])
+
+
+def segments(reading: Reading, words: Words) -> Block:
+    """Margin by segment of what is chosen."""
+    choice = reading.choice
+    counted = [
+        row | {"name": member(reading.snapshot, "segment", row["segment"], words)} for row in reading.by_segment() if row["tenant_count"]
+    ]
+    rows = [_with_ratio(row) for row in merge_small(counted, LEAST_TENANTS, words.say("segments_merged"))]
+    columns = (Column("name", words.say("filter_segment")), *_margin_columns(words))
+    table = Table(columns, tuple(rows), choose=lambda row: replace(choice, segment=(row["segment"],)) if row["segment"] else None)
+    if not rows:
+        return Block("segments", words.say("segments_title_small", least=LEAST_TENANTS), table=table)
+    figure = stacked_rows(
+        [figure_label(row["name"]) for row in rows],
+        [Part(words.say("column_gross_margin"), [amount(row["gross_margin_cny"]) for row in rows], [words.money(row["gross_margin_cny"]) for row in rows])],
+        words.say("axis_cny"), tick_format="~s",
+    )
+    best = rows[0]
+    return Block(
+        "segments",
+        words.say("segments_title", name=best["name"], margin=words.short_money(best["gross_margin_cny"]), ratio=words.percent(best["margin_ratio"])),
+        words.say("segments_summary", least=LEAST_TENANTS), figure, table,
+    )
+
+
+def tenants(reading: Reading, words: Words) -> Block:
+    """The customers of what is chosen, by pseudonym, where there are enough of them."""
+    rows = [_with_ratio(row) | {"segment_name": member(reading.snapshot, "segment", row["segment"], words)} for row in reading.by_tenant()]
+    columns = (
+        Column("tenant_id", words.say("column_tenant")), Column("segment_name", words.say("filter_segment")),
+        *_margin_columns(words, skip=("tenant_count",)),
+    )
+    if len(rows) < LEAST_TENANTS:
+        return Block("tenants", words.say("tenants_title_small", least=LEAST_TENANTS), words.say("tenants_summary_small"), table=Table(columns, ()))
+    total = sum((row["gross_margin_cny"] for row in rows), Decimal(0))
+    first = rows[:TENANTS_DRAWN]
+    figure = stacked_rows(
+        [figure_label(row["tenant_id"]) for row in first],
+        [Part(words.say("column_gross_margin"), [amount(row["gross_margin_cny"]) for row in first], [words.money(row["gross_margin_cny"]) for row in first])],
+        words.say("axis_cny"), tick_format="~s",
+    )
+    share = sum((row["gross_margin_cny"] for row in rows[:10]), Decimal(0)) / total if total > 0 else None
+    losing = [row for row in rows if row["gross_margin_cny"] < 0]
+    return Block(
+        "tenants", words.say("tenants_title", share=words.percent(share), count=words.count(len(rows))),
+        words.say("tenants_summary", losing=words.count(len(losing)), drawn=len(first)), figure, Table(columns, tuple(rows)),
+    )
+
+
+# --- unit economics ------------------------------------------------------------------------------
+
+COST_PARTS = ("depreciation_cny", "energy_cny", "network_cny", "operations_cny", "idle_cny")
+
+
+def per_million(measure: str) -> str:
+    """The name of a measure once it is for a million tokens."""
+    return f"{measure}_per_million"
+
+
+def cost_stack(reading: Reading, words: Words) -> Block:
+    """What a million tokens costs, in its parts, beside what it earns, by model."""
+    break_even = reading.break_even()
+    rows = []
+    for row in reading.by_model():
+        if not row["tokens"]:
+            continue
+        utilization, needed = break_even.get(row["model_id"], (None, None))
+        rows.append({
+            "model_id": row["model_id"], "model": member(reading.snapshot, "model", row["model_id"], words), "tokens": row["tokens"],
+            **{f"{measure}_per_million": _per_million(measure, row) for measure in ("list_revenue_cny", "net_revenue_cny", *COST_PARTS, "cost_cny", "gross_margin_cny")},
+            "utilization_ratio": utilization, "break_even_ratio": needed,
+        })
+    rows.sort(key=lambda row: (-row["gross_margin_cny_per_million"], row["model_id"]))
+    columns = (
+        Column("model", words.say("filter_model")), Column("tokens", words.say("column_tokens"), "count"),
+        Column(per_million("net_revenue_cny"), words.say("column_price"), "unit_price"),
+        *(Column(per_million(part), words.say(f"step_{part}"), "unit_price") for part in COST_PARTS),
+        Column(per_million("cost_cny"), words.say("column_cost"), "unit_price"),
+        Column(per_million("gross_margin_cny"), words.say("column_gross_margin"), "unit_price"),
+        Column("utilization_ratio", words.say("column_utilization"), "ratio"), Column("break_even_ratio", words.say("column_break_even"), "ratio"),
+    )
+    table = Table(columns, tuple(rows))
+    if not rows:
+        return Block("cost_stack", words.say("economics_title_empty"), table=table)
+    losing = [row for row in rows if row["gross_margin_cny_per_million"] < 0]
+    title = (
+        words.say("economics_title_losing", count=len(losing), of=len(rows), names=words.joined([row["model"] for row in losing[-3:]]))
+        if losing else words.say("economics_title", of=len(rows), name=rows[-1]["model"], margin=words.unit_price(rows[-1]["gross_margin_cny_per_million"]))
+    )
+    drawn = [row for row in rows if row[per_million("net_revenue_cny")] > 0]
+    figure = stacked_rows(
+        [f"{figure_label(row['model'], 22)} · {words.unit_price(row[per_million('net_revenue_cny')])}" for row in drawn],
+        [Part(words.say(f"step_{part}"), [_ratio(row[per_million(part)], row[per_million("net_revenue_cny")]) for row in drawn],
+              [words.unit_price(row[per_million(part)]) for row in drawn])
+         for part in COST_PARTS],
+        words.say("axis_of_price"), tick_format=".0%", line_at=1.0,
+    )
+    return Block("cost_stack", title, words.say("economics_summary"), figure, table)
+
+
+def break_even(reading: Reading, words: Words) -> Block:
+    """How busy accelerators are with each model, and how busy they must be to pay."""
+    ratios = {model: pair for model, pair in reading.break_even().items() if None not in pair}
+    rows = [
+        {"model": member(reading.snapshot, "model", model, words), "utilization_ratio": now, "break_even_ratio": needed, "distance": now - needed}
+        for model, (now, needed) in ratios.items()
+    ]
+    rows.sort(key=lambda row: (row["distance"], row["model"]))
+    table = Table(
+        (Column("model", words.say("filter_model")), Column("utilization_ratio", words.say("column_utilization"), "ratio"),
+         Column("break_even_ratio", words.say("column_break_even"), "ratio")), tuple(rows),
+    )
+    if not rows:
+        return Block("break_even", words.say("break_even_title_empty"), table=table)
+    below = [row for row in rows if row["distance"] < 0]
+    figure = stacked_rows(
+        [figure_label(row["model"]) for row in rows],
+        [Part(words.say("column_utilization"), [row["utilization_ratio"] for row in rows], [words.percent(row["utilization_ratio"]) for row in rows])],
+        words.say("axis_utilization"),
+        Part(words.say("column_break_even"), [min(row["break_even_ratio"], 2.0) for row in rows], [words.percent(row["break_even_ratio"]) for row in rows]),
+        tick_format=".0%",
+    )
+    title = (
+        words.say("break_even_title_below", count=len(below), of=len(rows), name=rows[0]["model"]) if below
+        else words.say("break_even_title", of=len(rows), name=rows[0]["model"], now=words.percent(rows[0]["utilization_ratio"], 0),
+                       needed=words.percent(rows[0]["break_even_ratio"], 0))
+    )
+    return Block("break_even", title, words.say("break_even_summary"), figure, table)
+
+
+def token_types(reading: Reading, words: Words) -> Block:
+    """List price and what was earned for a million tokens of each type, by model."""
+    rows = [
+        {"model": member(reading.snapshot, "model", row["model_id"], words), "token_type": words.maybe(f"type_{row['token_type']}", row["token_type"]),
+         "tokens": row["tokens"], "list_price_cny_per_million": row["list_cost_cny"] / row["tokens"] * MILLION,
+         "earned_cny_per_million": row["earned_cny"] / row["tokens"] * MILLION, "earned_cny": row["earned_cny"], "type": row["token_type"]}
+        for row in reading.by_token_type() if row["tokens"]
+    ]
+    table = Table(
+        (Column("model", words.say("filter_model")), Column("token_type", words.say("column_type")), Column("tokens", words.say("column_tokens"), "count"),
+         Column("list_price_cny_per_million", words.say("column_list_price"), "unit_price"),
+         Column("earned_cny_per_million", words.say("column_earned"), "unit_price"), Column("earned_cny", words.say("column_earned_total"), "money")),
+        tuple(rows),
+    )
+    if not rows:
+        return Block("token_types", words.say("token_types_title_empty"), table=table)
+    types = ("input", "cached_input", "output")
+    models = sorted({row["model"] for row in rows}, key=lambda name: -sum(row["earned_cny"] for row in rows if row["model"] == name))
+    earned = {(row["model"], row["type"]): row["earned_cny"] for row in rows}
+    total = sum((row["earned_cny"] for row in rows), Decimal(0))
+    output = sum((row["earned_cny"] for row in rows if row["type"] == "output"), Decimal(0))
+    output_share = sum(row["tokens"] for row in rows if row["type"] == "output") / sum(row["tokens"] for row in rows)
+    figure = stacked_rows(
+        [figure_label(model) for model in models],
+        [Part(words.say(f"type_{each}"), [amount(earned.get((model, each))) for model in models], [words.money(earned.get((model, each))) for model in models])
+         for each in types],
+        words.say("axis_cny"), tick_format="~s",
+    )
+    return Block(
+        "token_types", words.say("token_types_title", tokens=words.percent(output_share, 0), earned=words.percent(output / total if total else None, 0)),
+        words.say("token_types_summary", earned=words.money(total)), figure, table,
+    )
+
+
+# --- packages ------------------------------------------------------------------------------------
+
+SETTLEMENTS = ("package", "trial")
+
+
+def burn_down(reading: Reading, words: Words) -> Block:
+    """What is left of the grants of each month, week by week since they began."""
+    every = reading.cohorts()
+    full: dict[tuple, Decimal] = {}
+    for row in every:
+        key = (row["cohort_month"], row["settlement"])
+        full[key] = max(full.get(key, Decimal(0)), row["granted_tokens"])
+    # A week that only the older grants of a month have reached would compare two different sets of grants.
+    rows = [
+        row | {"cohort": f"{row['cohort_month']:%Y-%m}", "settlement_name": words.say(f"product_{row['settlement']}"),
+               "remaining_ratio": _ratio(row["remaining_tokens"], row["granted_tokens"])}
+        for row in every if row["granted_tokens"] >= full[row["cohort_month"], row["settlement"]] * Decimal("0.9")
+    ]
+    table = Table(
+        (Column("cohort", words.say("column_cohort")), Column("settlement_name", words.say("column_settlement")), Column("age_weeks", words.say("column_age"), "count"),
+         Column("granted_tokens", words.say("column_granted"), "count"), Column("remaining_tokens", words.say("column_remaining"), "count"),
+         Column("remaining_ratio", words.say("column_remaining_ratio"), "ratio")), tuple(rows),
+    )
+    keys = [key for key in sorted({(row["cohort_month"], row["settlement"]) for row in rows}, reverse=True)
+            if sum((row["cohort_month"], row["settlement"]) == key for row in rows) > 1][:COHORTS_DRAWN]
+    if not keys:
+        return Block("burn_down", words.say("burn_down_title_empty"), table=table)
+    lines = []
+    for key in sorted(keys):
+        chosen = [row for row in rows if (row["cohort_month"], row["settlement"]) == key]
+        lines.append((f"{chosen[0]['cohort']} · {chosen[0]['settlement_name']}", [row["age_weeks"] for row in chosen], [row["remaining_ratio"] for row in chosen]))
+    oldest = [row for row in rows if row["settlement"] == "package"] or rows
+    last = max((row for row in oldest if row["cohort_month"] == oldest[0]["cohort_month"]), key=lambda row: row["age_weeks"])
+    return Block(
+        "burn_down",
+        words.say("burn_down_title", cohort=last["cohort"], kind=last["settlement_name"], weeks=last["age_weeks"], left=words.percent(last["remaining_ratio"], 0)),
+        words.say("burn_down_summary"), share_lines(lines, words.say("axis_age"), words.say("axis_remaining")), table,
+    )
+
+
+def expiry_cliff(reading: Reading, words: Words) -> Block:
+    """Tokens that are granted and not used, by the week in which they expire."""
+    rows = [
+        row | {"expires_week": row["expires_week_start_date"], "settlement_name": words.say(f"product_{row['settlement']}")}
+        for row in reading.standing("expires_week_start_date, settlement") if row["remaining_tokens"] > 0
+    ]
+    table = Table(
+        (Column("expires_week", words.say("column_expires")), Column("settlement_name", words.say("column_settlement")),
+         Column("grant_count", words.say("column_grants"), "count"), Column("remaining_tokens", words.say("column_remaining"), "count"),
+         Column("deferred_cny", words.say("column_deferred"), "money")), tuple(rows),
+    )
+    if not rows:
+        return Block("expiry", words.say("expiry_title_empty"), table=table)
+    weeks = sorted({row["expires_week"] for row in rows})
+    left = {(row["expires_week"], row["settlement"]): row["remaining_tokens"] for row in rows}
+    by_week = {week: sum((left.get((week, kind), Decimal(0)) for kind in SETTLEMENTS), Decimal(0)) for week in weeks}
+    total = sum(by_week.values())
+    cliff = max(weeks, key=lambda week: by_week[week])
+    burned = reading.burned(reading.period.where) or Decimal(0)
+    pace = burned / Decimal(reading.period.day_count) * 7
+    figure = stacked_columns(
+        [week.isoformat() for week in weeks],
+        [Part(words.say(f"product_{kind}"), [amount(left.get((week, kind))) for week in weeks], [words.short(left.get((week, kind))) for week in weeks])
+         for kind in SETTLEMENTS],
+        words.say("unit_tokens"),
+    )
+    deferred = sum((row["deferred_cny"] for row in rows), Decimal(0))
+    return Block(
+        "expiry", words.say("expiry_title", share=words.percent(by_week[cliff] / total, 0), tokens=words.short(by_week[cliff]), week=words.day(cliff)),
+        words.say("expiry_summary", as_of=words.day(reading.standing_date), tokens=words.short(total), deferred=words.money(deferred),
+                  weeks=words.number(total / pace) if pace else "–"),
+        figure, table,
+    )
+
+
+FUNNEL = ("granted", "activated", "half_burned", "exhausted", "converted", "retained")
+
+
+def funnel(reading: Reading, words: Words) -> Block:
+    """How far trials get: touched, half used, used up, paying, still paying."""
+    by_segment = reading.funnel()
+    rows = [row | {"name": member(reading.snapshot, "segment", row["segment"], words)} for row in by_segment]
+    table = Table(
+        (Column("name", words.say("filter_segment")), *(Column(f"{stage}_count", words.say(f"stage_{stage}"), "count") for stage in (*FUNNEL, "expired", "retention_due")),
+         Column("trial_cost_cny", words.say("column_trial_cost"), "money"), Column("revenue_after_conversion_cny", words.say("column_after_conversion"), "money")),
+        tuple(rows),
+    )
+    counts = {stage: sum(row[f"{stage}_count"] for row in rows) for stage in (*FUNNEL, "retention_due")}
+    if not counts["granted"]:
+        return Block("funnel", words.say("funnel_title_empty"), table=table)
+    cost = sum((row["trial_cost_cny"] for row in rows), Decimal(0))
+    revenue = sum((row["revenue_after_conversion_cny"] for row in rows), Decimal(0))
+    figure = funnel_rows(
+        [words.say(f"stage_{stage}") for stage in FUNNEL], [counts[stage] for stage in FUNNEL],
+        [words.say("funnel_too_early") if stage == "retained" and not counts["retention_due"]
+         else f"{counts[stage]:,} ({words.percent(counts[stage] / counts['granted'], 0)})" for stage in FUNNEL],
+    )
+    return Block(
+        "funnel", words.say("funnel_title", converted=words.count(counts["converted"]), granted=words.count(counts["granted"]),
+                            share=words.percent(counts["converted"] / counts["granted"], 0)),
+        words.say("funnel_summary", cost=words.money(cost), revenue=words.money(revenue), due=words.count(counts["retention_due"])), figure, table,
+    )
+
+
+# --- capital payback -----------------------------------------------------------------------------
+
+
+def payback(reading: Reading, words: Words) -> Block:
+    """When the capital of each tranche comes back, along the demand paths of the forecast."""
+    rows = [
+        row | {"site": member(reading.snapshot, "site", row["site_id"], words),
+               "recovered_ratio": _ratio(row["cumulative_gross_cash_cny"], row["opening_book_cny"])}
+        for row in reading.tranches()
+    ]
+    table = Table(
+        (Column("tranche_id", words.say("column_tranche")), Column("site", words.say("filter_site")), Column("accelerator_id", words.say("column_accelerator")),
+         Column("accelerator_count", words.say("column_count"), "count"), Column("capital_cny", words.say("column_capital"), "money"),
+         Column("opening_book_cny", words.say("column_opening_book"), "money"), Column("cumulative_gross_cash_cny", words.say("column_cash"), "money"),
+         Column("recovered_ratio", words.say("column_recovered"), "ratio"), Column("weekly_gross_cash_cny", words.say("column_weekly_cash"), "money"),
+         Column("payback_date_low", words.say("column_payback_low")), Column("payback_date_base", words.say("column_payback_base")),
+         Column("payback_date_high", words.say("column_payback_high")), Column("life_ends_date", words.say("column_life_ends"))), tuple(rows),
+    )
+    if not rows:
+        return Block("payback", words.say("payback_title_empty"), table=table)
+    never = [row for row in rows if row["payback_date_base"] is None]
+    # What does not come back is read first, then what comes back last.
+    rows = [*never, *reversed([row for row in rows if row["payback_date_base"] is not None])]
+    figure = payback_figure(
+        [Band(figure_label(f"{row['site']} · {row['accelerator_id']}", 34) + f" #{index + 1}", row["payback_date_high"], row["payback_date_base"],
+              row["payback_date_low"], row["life_ends_date"]) for index, row in enumerate(rows)],
+        reading.snapshot.last_date, {name: words.say(f"payback_{name}") for name in ("band", "base", "never")},
+    )
+    book = sum((row["opening_book_cny"] for row in rows), Decimal(0))
+    cash = sum((row["cumulative_gross_cash_cny"] for row in rows), Decimal(0))
+    last = max((row["payback_date_base"] for row in rows if row["payback_date_base"]), default=None)
+    return Block(
+        "payback",
+        words.say("payback_title_never", count=len(never), of=len(rows)) if never else words.say("payback_title", of=len(rows), last=words.day(last)),
+        words.say("payback_summary", book=words.money(book), cash=words.money(cash), share=words.percent(cash / book if book else None),
+                  since=words.day(rows[0]["observed_from_date"])),
+        figure, table,
+    )
+
+
+def idle_cost(reading: Reading, words: Words) -> Block:
+    """What installed accelerators cost a day while nobody held them."""
+    rows = tuple(
+        {"week": f"{week['week_start_date'].isocalendar()[0]}-W{week['week_start_date'].isocalendar()[1]:02}", "idle_cny_per_day": week["idle_cny"] / 7,
+         "idle_ratio": _ratio(week["idle_cny"], _accelerator_cost(week))}
+        for week in reading.weeks
+    )
+    table = Table(
+        (Column("week", words.say("column_week")), Column("idle_cny_per_day", words.say("column_idle_per_day"), "money"),
+         Column("idle_ratio", words.say("column_idle_share"), "ratio")), rows,
+    )
+    if not rows:
+        return Block("idle", words.say("idle_title_empty"), table=table)
+    figure = amount_line(
+        [row["week"] for row in rows], [amount(row["idle_cny_per_day"]) for row in rows], [words.money(row["idle_cny_per_day"]) for row in rows],
+        words.say("column_idle_per_day"), words.say("axis_cny_per_day"),
+    )
+    first, last = rows[0], rows[-1]
+    return Block(
+        "idle", words.say("idle_title", amount=words.money(last["idle_cny_per_day"]), share=words.percent(last["idle_ratio"])),
+        words.say("idle_summary", first=words.money(first["idle_cny_per_day"]), week=first["week"]), figure, table,
+    )
+
+
+# --- price position ------------------------------------------------------------------------------
+
+
+def prices(reading: Reading, words: Words) -> Block:
+    """Where our list prices stand among competitors', and how old theirs are."""
+    rows = [
+        row | {"model": member(reading.snapshot, "model", row["model_id"], words), "type_name": words.maybe(f"type_{row['token_type']}", row["token_type"]),
+               "freshness": words.say("price_stale" if row["is_stale"] else "price_fresh", days=row["age_days"]),
+               "comparison_name": words.maybe(f"comparison_{row['comparison']}", row["comparison"])}
+        for row in reading.price_positions()
+    ]
+    table = Table(
+        (Column("model", words.say("filter_model")), Column("type_name", words.say("column_type")),
+         Column("price_cny_per_million", words.say("column_our_price"), "unit_price"), Column("vendor", words.say("column_vendor")),
+         Column("model_name", words.say("column_their_model")), Column("comparison_name", words.say("column_comparison")),
+         Column("competitor_price_cny_per_million", words.say("column_their_price"), "unit_price"), Column("price_ratio", words.say("column_price_ratio"), "factor"),
+         Column("our_rank", words.say("column_rank"), "count"), Column("ranked_count", words.say("column_ranked"), "count"),
+         Column("observed_date", words.say("column_collected")), Column("freshness", words.say("column_freshness")),
+         Column("competitor_source", words.say("column_source"))), tuple(rows),
+    )
+    compared = [row for row in rows if row["price_ratio"]]
+    if not compared:
+        return Block("prices", words.say("prices_title_empty"), table=table)
+    cheaper = [row for row in compared if row["price_ratio"] < 1]
+    stale = [row for row in rows if row["is_stale"]]
+    figure = price_figure(
+        [Compared(figure_label(row["model"]), row["token_type"], row["price_ratio"], row["is_stale"],
+                  figure_label(f"{row['vendor']} {row['model_name']}, {row['observed_date'].isoformat()}", 60)) for row in compared],
+        {name: words.say(f"type_{name}") for name in ("input", "cached_input", "output")} | {"stale": words.say("stale_word")}, words.say("axis_price_ratio"),
+    )
+    return Block(
+        "prices", words.say("prices_title", cheaper=len(cheaper), count=len(compared)),
+        words.say("prices_summary_stale", stale=len(stale), count=len(rows), oldest=max(row["age_days"] for row in rows),
+                  newest=words.day(max(row["observed_date"] for row in rows))) if stale
+        else words.say("prices_summary", count=len(rows), oldest=words.day(min(row["observed_date"] for row in rows))),
+        figure, table,
+    )
+
+
 # --- pages ---------------------------------------------------------------------------------------
 
 
@@ -314,7 +824,12 @@ class Page:
 
 EVERY_FILTER = ("period", "site", "product", "segment", "model")
 PAGES = (
-    Page("overview", EVERY_FILTER, (stamp, kpis, waterfall, margin_bridge)),
+    Page("overview", EVERY_FILTER, (stamp, kpis, waterfall, margin_bridge, restatements, definitions)),
+    Page("matrix", EVERY_FILTER, (stamp, matrix, segments, tenants)),
+    Page("economics", ("period", "site", "model"), (stamp, cost_stack, break_even, token_types)),
+    Page("packages", ("period", "segment"), (stamp, burn_down, expiry_cliff, funnel)),
+    Page("payback", ("period", "site"), (stamp, payback, idle_cost)),
+    Page("prices", ("period", "model"), (stamp, prices)),
 )
 
 

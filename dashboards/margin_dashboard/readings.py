@@ -196,7 +196,7 @@ def read_snapshot(path: Path) -> Snapshot:
     if not path.exists():
         raise FinanceAbsent(f"there is no published finance file at {path}")
     connection = duckdb.connect(":memory:")
-    connection.execute("set TimeZone = 'UTC'")
+    connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
     connection.execute(f"attach {literal(str(path))} as edition (read_only)")
     held = {row[0] for row in connection.execute(
         "select schema_name || '.' || table_name from duckdb_tables() where database_name = 'edition'"

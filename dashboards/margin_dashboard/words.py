@@ -80,7 +80,10 @@ class Words:
 
     def points(self, difference: Number | None) -> str:
         """A difference of two ratios in percentage points."""
-        return MISSING if difference is None else self.say("points", value=_minus(f"{float(difference) * 100:+.1f}"))
+        if difference is None:
+            return MISSING
+        rounded = round(float(difference) * 100, 1)
+        return self.say("points", value=_minus(f"{rounded:+.1f}") if rounded else "0.0")
 
     def number(self, value: Number | None, digits: int = 1) -> str:
         """A plain number."""

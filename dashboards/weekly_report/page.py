@@ -5,21 +5,18 @@ Assembles content, template, style, script and the chart library. Nothing is com
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import jinja2
-import orjson
-import plotly.graph_objects as go
 import polars as pl
 from markupsafe import Markup
 
 from dashboards import theme
 from dashboards.bilingual import HTML_LANGUAGE, LANGUAGES, say
 from dashboards.figures.hours import PARTS
+from dashboards.offline import content_policy, inline_json, plain_figure, script_text
 from dashboards.strings import STRINGS
 from dashboards.weekly_report.content import Chart, Family, build
 from dashboards.weekly_report.published import read
@@ -67,7 +64,7 @@ def render(content: dict, language: str) -> str:
         loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    library, script = (_script_text(path) for path in (CHART_LIBRARY, FOLDER / "report.js"))
+    library, script = (script_text(path) for path in (CHART_LIBRARY, FOLDER / "report.js"))
     return environment.get_template("report.html.j2").render(
         **content,
         say=say,
@@ -78,17 +75,10 @@ def render(content: dict, language: str) -> str:
         style=Markup(_style()),
         library=Markup(library),
         script=Markup(script),
-        data=Markup(_inline_json(_script_data(content, language))),
-        policy=_content_policy(library, script),
+        data=Markup(inline_json(_script_data(content, language))),
+        policy=content_policy(library, script),
         document_title=_document_titles(content)[language],
     )
-
-
-def _script_text(path: Path) -> str:
-    text = path.read_text(encoding="utf-8").replace("\r\n", "\n")
-    if "</script" in text.lower() or "<!--" in text:
-        raise ValueError(f"{path.name} can't be put into a page: it holds a tag that ends or comments a script")
-    return text
 
 
 def _style() -> str:
@@ -101,29 +91,6 @@ def _style() -> str:
     }
     variables = "".join(f"--{name}:{value};" for name, value in colours.items())
     return f":root{{{variables}--fonts:{theme.FONT_FAMILY};}}\n" + (FOLDER / "report.css").read_text(encoding="utf-8")
-
-
-def _content_policy(*scripts: str) -> str:
-    """Nothing is loaded, sent or submitted, and only these scripts run: a script in a name can't."""
-    hashes = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts
-    )
-    return (
-        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
-        "connect-src 'none'; form-action 'none'; base-uri 'none'"
-    )
-
-
-def _inline_json(data: dict) -> str:
-    """JSON that can stand inside a script element whatever its texts hold."""
-    return orjson.dumps(data).decode().replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-
-def _figure(figure: go.Figure) -> dict:
-    """A figure without the theme, which the page holds once."""
-    plain = figure.to_plotly_json()
-    plain["layout"].pop("template", None)
-    return {"data": list(plain["data"]), "layout": plain["layout"]}
 
 
 def _document_titles(content: dict) -> dict[str, str]:
@@ -146,7 +113,7 @@ def _family(family: Family | None) -> dict | None:
     if family is None:
         return None
     return {
-        "skeletons": {language: _figure(figure) for language, figure in family.skeletons.items()},
+        "skeletons": {language: plain_figure(figure) for language, figure in family.skeletons.items()},
         "members": family.members,
     }
 
@@ -167,7 +134,7 @@ def _script_data(content: dict, language: str) -> dict:
         "words": {key: STRINGS[key] for key in (
             "all_pools", "all_regions", "all_products", "column_week", "filtered_decisions")},
         "charts": {
-            chart.key: {name: _figure(figure) for name, figure in chart.figures.items()}
+            chart.key: {name: plain_figure(figure) for name, figure in chart.figures.items()}
             for chart in _charts(content)
         },
         "regions": content["filters"]["regions"],

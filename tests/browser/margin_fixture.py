@@ -53,6 +53,7 @@ def build_finance(
         _capital(connection, sites, first_date)
         _economics(connection)
         _prices(connection, models)
+        _charges(connection)
         _quality(connection, restated)
         connection.execute(
             "create table meta.publication as select 'run-of-the-test' as run_id, timestamp '2026-11-24 06:30:00' as published_at, "
@@ -165,7 +166,7 @@ def _packages(connection: duckdb.DuckDBPyConnection, first_date: date) -> None:
             'tenant-' || lpad(tenant_number::varchar, 3, '0') as tenant_id,
             {_listed(SEGMENTS)}[1 + (tenant_number - 1) % 3] as segment, 'pack-' || number % 4 as package_id, settlement, starts_date,
             expires_date, case when day >= expires_date then 'expired' when consumed = granted then 'exhausted' else 'active' end as state,
-            granted as granted_tokens, consumed as consumed_tokens,
+            granted as granted_tokens, 0::decimal(38, 6) as carried_in_tokens, consumed as consumed_tokens,
             (case when day >= expires_date then granted - consumed else 0 end)::decimal(38, 6) as expired_tokens,
             (case when day >= expires_date then 0 else granted - consumed end)::decimal(38, 6) as remaining_tokens,
             consumed - consumed_before as day_consumed_tokens, 100::decimal(38, 9) as price_cny,
@@ -217,6 +218,18 @@ def _economics(connection: duckdb.DuckDBPyConnection) -> None:
             sum(net_revenue_cny)::decimal(38, 9) as net_revenue_cny, sum(cost_cny)::decimal(38, 9) as cost_cny,
             (sum(cost_cny) * 0.4)::decimal(38, 9) as usage_cost_cny
         from finance.fct_margin_daily where model_id <> 'none' group by all order by 1, 2, 3
+    """)
+
+
+def _charges(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("""
+        create table finance.focus_cost_and_usage as
+        select
+            usage_date - interval 8 hours as "ChargePeriodStart", serving_site_id as "RegionId", product as "x_Product",
+            model_id || '/' || token_type as "SkuId", 'Tokens' as "ConsumedUnit", 'Usage' as "ChargeCategory",
+            (tokens * share)::decimal(38, 6) as "ConsumedQuantity", (list_revenue_cny * share)::decimal(38, 9) as "ListCost",
+            (list_revenue_cny * share)::decimal(38, 9) as "EffectiveCost"
+        from finance.fct_margin_daily, (values ('input', 0.5), ('cached_input', 0.2), ('output', 0.3)) as types(token_type, share)
     """)
 
 

@@ -78,8 +78,9 @@ EXPECTED = {
     "payback": ({"python", "duckdb"}, "finance", "fct_capital_payback"),
     "publish": ({"duckdb"}, "published", "capacity finance"),
     "reports": ({"plotly", "html"}, "reports", "weekly_capacity"),
+    "margin page": ({"plotly", "html"}, "reports", "margin_dashboard"),
 }
-GROUPS = {"ledger": "raw", "payback": "forecast", "capacity marts": "marts", "finance marts": "marts", "quality marts": "marts"}
+GROUPS = {"ledger": "raw", "payback": "forecast", "margin page": "publish", "capacity marts": "marts", "finance marts": "marts", "quality marts": "marts"}
 
 
 def expected_assets() -> dict[str, tuple[str, set[str]]]:
