@@ -5,7 +5,7 @@ PYTEST := $(PYTHON) -m pytest
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-browser demo test lint dev bench bench-large faults browser screenshots clean
+.PHONY: help setup setup-browser demo test lint dev bench bench-large faults browser screenshots docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ screenshots: setup-browser ## the pictures in docs/, from the report of the home
 	@$(PYTHON) scripts/screenshots.py
 	@$(PYTHON) scripts/margin_screenshots.py
 
+docs: setup ## the documentation site in site/, which opens without a network
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict -q
+	@echo site/index.html
+
 clean: ## the environment, the tools and everything runs have written, except landing files
-	rm -rf .venv .tools .pytest_cache .ruff_cache .hypothesis dbt_project/target dbt_project/logs
+	rm -rf site .venv .tools .pytest_cache .ruff_cache .hypothesis dbt_project/target dbt_project/logs
 	rm -rf data/raw data/quarantine data/warehouse.duckdb* data/published data/reports data/dagster data/tmp

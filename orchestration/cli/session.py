@@ -23,6 +23,9 @@ from orchestration.home import PROJECT, Home
 
 OK, ERROR, AUDIT_BLOCKED, LOCKED, INTERRUPTED = 0, 1, 2, 3, 130
 EXIT_CODE_BY_REASON = {"audit_blocked": AUDIT_BLOCKED, "locked": LOCKED}
+# No space, the quota is used up, or the file may not grow.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FREE_SPACE = "free some space, then run the same command again; readers see the last good files meanwhile"
 # Rows that a person is shown of what may be many; --json gives all.
 SHOWN_ROWS = 20
 
@@ -92,11 +95,9 @@ def explain(error: Exception) -> CommandError:
     restatements = sys.modules.get("orchestration.restatements")
     if restatements and isinstance(error, restatements.NothingPublished):
         return CommandError(str(error), next_step="give a later --as-of, or publish with `tidegauge run`")
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return CommandError(
-            "the disk is full; nothing that readers see has changed", where=str(error.filename or ""),
-            next_step="free some space, then run the same command again",
-        )
+    if is_disk_full(str(error)):
+        where = str(getattr(error, "filename", None) or "")
+        return CommandError(f"the disk is full; nothing that readers see has changed ({error})", where=where, next_step=FREE_SPACE)
     if isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)):
         return CommandError(str(error), where=str(error.filename or ""), next_step="check the path and who may read it")
     if isinstance(error, ValueError):
@@ -105,6 +106,11 @@ def explain(error: Exception) -> CommandError:
         f"{type(error).__name__}: {error}", where=_place_of(error),
         next_step="run it again with TIDEGAUGE_DEBUG=1 to see the whole trace",
     )
+
+
+def is_disk_full(message: str) -> bool:
+    """Whether an error's message, Python's, DuckDB's or dbt's, says that there was no room."""
+    return any(os.strerror(code) in message for code in NO_ROOM)
 
 
 def _command() -> str:

@@ -11,7 +11,14 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestration.cli.session import ERROR, EXIT_CODE_BY_REASON, SHOWN_ROWS, Session
+from orchestration.cli.session import (
+    ERROR,
+    EXIT_CODE_BY_REASON,
+    FREE_SPACE,
+    SHOWN_ROWS,
+    Session,
+    is_disk_full,
+)
 from orchestration.console import CommandError
 from orchestration.home import Home
 
@@ -106,6 +113,8 @@ def materialize(here: Session, title: str, selection: Sequence[str], **more: Any
 
 
 def _next_step(outcome: RunOutcome) -> str:
+    if is_disk_full(outcome.error_message or ""):
+        return FREE_SPACE
     if outcome.reason == "audit_blocked":
         return "put right what the failed checks name, then `tidegauge run`; readers keep the last good file"
     if outcome.reason == "check_blocked":

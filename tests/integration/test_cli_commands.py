@@ -14,6 +14,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from tests.runbook import closing_command
+
 TIDEGAUGE = Path(sys.executable).with_name("tidegauge")
 
 
@@ -149,10 +151,7 @@ def test_a_correction_shows_which_figures_moved(copied_home, tidegauge):
         "input_tokens": 1_000, "cached_input_tokens": 0, "output_tokens": 10, "reasoning_tokens": 0,
     }
     (folder / "late.jsonl").write_text(json.dumps(event) + "\n")
-    ran = tidegauge(
-        copied_home, "backfill", "token_usage", "--from", "2026-11-24", "--to", "2026-11-24",
-        "--reason", "a gateway was offline", "--json",
-    )
+    ran = tidegauge(copied_home, *closing_command("late-data"), "--json")
     assert ran.exit_code == 0, ran.stdout
     tokens = {
         item["metric"]: item["after"] - item["before"] for item in ran.json["moved"]

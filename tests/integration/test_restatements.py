@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import shutil
 import signal
@@ -27,6 +26,7 @@ from orchestration.restatements import Backfill, NothingPublished, figures_as_of
 from tests.conftest import succeed
 from tests.integration.deliveries import FIRST_DAY, deliver_reference, deliver_usage, usage
 from tests.integration.test_publish import make_warehouse, spoil
+from tests.runbook import closing_command
 
 MONDAY = date(2026, 11, 16)
 RECEIPTS = (
@@ -326,16 +326,16 @@ def test_a_back_dated_reference_is_told_with_the_reason_of_its_backfill(delivere
     deliver_reference(copy, DAYS[-1] + timedelta(days=3), "price_book.csv", text.getvalue(), "price_book")
     day = (DAYS[-1] + timedelta(days=3)).isoformat()
     reason = "price of kimi-k3 was agreed in October"
-    ran = succeed(copy, "backfill", "reference", "--from", day, "--to", day, "--reason", reason, "--json").json
+    ran = succeed(copy, *closing_command("price-fix", first=day, last=day, reason=reason), "--json").json
     revenue = [row for row in ran["moved"] if row["metric"] == "list_revenue_cny"]
     assert {row["usage_date"] for row in revenue} >= {day.isoformat() for day in DAYS}
     assert all(row["reason"].startswith(reason) for row in ran["moved"])
     assert all(Decimal(str(row["after"])) > Decimal(str(row["before"])) for row in revenue)
     assert all(row["mart"].startswith("finance.") for row in ran["moved"])
-    read = json.loads(succeed(
-        copy, "figures", "--as-of", before.published_at.isoformat(), "--mart", "fct_margin_daily", "--day", DAYS[0],
-        "--by-site", "--json",
-    ).stdout)
+    told = closing_command(
+        "restatement", as_of=before.published_at.isoformat(), mart="fct_margin_daily", day=DAYS[0].isoformat()
+    )
+    read = succeed(copy, *told, "--by-site", "--json").json
     as_published = {
         (row["usage_date"], row["site_id"]): row["value"] for row in read["figures"] if row["metric"] == "list_revenue_cny"
     }
