@@ -74,13 +74,13 @@ def receipts_metadata(receipts: Sequence[raw_store.Receipt]) -> dict[str, object
     ordered = sorted(receipts, key=lambda receipt: (not receipt.quarantined_count, receipt.delivery_name))
     rows = [
         (
-            r.delivery_name, r.delivery_id[:12], r.format, r.status, r.received_count, r.loaded_count, r.duplicate_count,
-            r.quarantined_count,
+            r.delivery_name, r.status, r.received_count, r.loaded_count, r.duplicate_count, r.quarantined_count,
             ", ".join(f"{count} {reason}" for reason, count in r.quarantined_by_reason.items()) or r.message,
+            r.format, r.delivery_id[:12],
         )
         for r in ordered[:SHOWN_DELIVERIES]
     ]
-    headings = ("delivery", "sha256", "format", "status", "received", "loaded", "duplicate", "quarantined", "why")
+    headings = ("delivery", "status", "received", "loaded", "duplicate", "quarantined", "why", "format", "sha256")
     more = f"\n\nand {len(ordered) - SHOWN_DELIVERIES} more" if len(ordered) > SHOWN_DELIVERIES else ""
     metadata: dict[str, object] = {
         "delivery_count": len(receipts),

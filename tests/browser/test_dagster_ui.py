@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -28,7 +28,6 @@ from orchestration.sources.simulate import simulate
 STARTS_WITHIN_SECONDS = 180
 BACKFILLS_WITHIN_SECONDS = 180
 GROUPS = ("landing", "raw", "seeds", "staging", "intermediate", "marts", "forecast", "publish", "reports")
-BROKEN_DAY = date(2026, 11, 20)
 DAYS = (date(2026, 11, 10), date(2026, 11, 11), date(2026, 11, 12))
 
 
@@ -96,7 +95,7 @@ def test_the_graph_shows_every_group_from_landing_to_reports(page: Page, ui: str
     for group in GROUPS:
         page.get_by_text(group, exact=True).first.wait_for()
     page.goto(f"{ui}/assets/raw/token_usage?view=overview")
-    page.get_by_text("One row per metered record", exact=False).first.wait_for()
+    page.get_by_text("One metered record of token usage", exact=False).first.wait_for()
     page.get_by_text("data-engineering").first.wait_for()
 
 
@@ -120,12 +119,11 @@ def test_three_delivery_days_are_backfilled_from_the_ui(page: Page, landed: Home
     assert loaded() == set(DAYS)
 
 
-def test_a_day_shows_its_deliveries_and_draws_its_rows(page: Page, landed: Home, ui: str):
+def test_a_day_shows_its_deliveries_and_draws_its_rows(page: Page, ui: str):
     """Prevents a green day that says nothing: what came of each delivery, and a picture that really shows."""
     page.goto(f"{ui}/assets/raw/token_usage?view=events&partition={DAYS[1]}")
-    page.get_by_text("quarantined_count").first.wait_for()
-    row = page.get_by_role("row").filter(has=page.get_by_text("rows_by_hour", exact=True)).last
-    row.get_by_text("Show Markdown", exact=False).first.click()
+    page.get_by_text(f"token-usage-{DAYS[1]}-00.jsonl.gz").first.wait_for()
+    page.get_by_text("[Show Markdown]").first.click()
     picture = page.locator("img[src^='data:image/svg']").first
     picture.wait_for()
     assert picture.evaluate("image => image.naturalWidth") > 600
@@ -134,22 +132,34 @@ def test_a_day_shows_its_deliveries_and_draws_its_rows(page: Page, landed: Home,
 
 def test_a_blocking_check_that_fails_leaves_publish_undone(page: Page, landed: Home, ui: str):
     """Prevents a broken delivery that reaches readers although a check saw it."""
-    folder = landed.landing / "token_usage" / BROKEN_DAY.isoformat()
-    (folder / "broken.jsonl").write_text(
-        '{"event_id": "b-1", "occurred_at": "2026-11-20T01:00:00Z", "input_tokens": -1, "output_tokens": 1}\n'
+    today = datetime.now(UTC).date()
+    folder = landed.landing / "telemetry" / today.isoformat()
+    folder.mkdir(parents=True)
+    # No row of it can be loaded: a GPU that is seven times busy.
+    (folder / "broken.csv").write_text(
+        "sampled_at,device_id,site_id,gpu_utilization_ratio,power_watts\n2026-11-20T01:00:00Z,gpu-1,cn-gd,7.0,300\n"
     )
     page.goto(f"{ui}/locations/orchestration.definitions/jobs/tidegauge_pipeline")
     page.get_by_role("button", name="Materialize all").first.click()
     dialog = page.get_by_role("dialog")
-    chosen = dialog.get_by_placeholder("No matching partitions")
-    chosen.fill(BROKEN_DAY.isoformat())
+    dialog.get_by_text("Partition selection").wait_for()
+    chosen = dialog.get_by_placeholder("No matching partitions").first
+    chosen.fill(today.isoformat())
     chosen.press("Enter")
-    dialog.get_by_role("button", name="Launch").click()
-    page.goto(f"{ui}/runs")
-    page.get_by_text("Failure").first.wait_for(timeout=BACKFILLS_WITHIN_SECONDS * 1000)
-    page.goto(f"{ui}/assets/raw/token_usage?view=checks")
-    page.get_by_text("contract_expectations").first.wait_for()
-    page.get_by_text("Failed", exact=False).first.wait_for()
-    page.goto(f"{ui}/assets/published/capacity")
-    page.get_by_text("Never materialized").first.wait_for()
+    dialog.get_by_text("1 partition", exact=True).first.wait_for()
+    dialog.get_by_role("button", name="Launch 1 run").click()
+
+    def is_over() -> bool:
+        page.goto(f"{ui}/runs")
+        page.get_by_text(f"partition: {today}").first.wait_for()
+        return page.get_by_text("Failure", exact=True).count() > 0
+
+    _wait(is_over, BACKFILLS_WITHIN_SECONDS, lambda: log_text(landed))
+    page.goto(f"{ui}/assets/raw/telemetry?view=checks")
+    page.get_by_text("This is a blocking asset check.").first.wait_for()
+    page.get_by_text("Failed", exact=True).first.wait_for()
+    page.goto(f"{ui}/assets/published/capacity?view=events")
+    page.get_by_text("No materialization", exact=False).or_(page.get_by_text("No events", exact=False)).or_(
+        page.get_by_text("Never materialized", exact=False)
+    ).first.wait_for()
     assert not landed.capacity.exists()

@@ -100,8 +100,8 @@ def test_bad_file(incident: Home, tmp_path: Path):
     assert run_tidegauge(incident, "ingest", path).exit_code == 1
     [held] = run_tidegauge(incident, "quarantine", "list", "--json").json["deliveries"]
     assert held["quarantined_count"] == 3
-    said = succeed(incident, "quarantine", "show", held["delivery_id"][:12]).stdout
-    assert '"input_tokens": -1' in said
+    shown = succeed(incident, "quarantine", "show", held["delivery_id"][:12], "--json").json["lines"]
+    assert [(line["line_number"], '"input_tokens": -1' in line["raw"]) for line in shown] == [(1, True), (2, True), (3, True)]
     _write(path, records)
     ran = succeed(incident, *closing_command("bad-file", argument=str(path)), "--json").json
     assert ran["totals"] == {"received_count": 3, "loaded_count": 3, "duplicate_count": 0, "quarantined_count": 0}
