@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -38,11 +39,11 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
                 "superseded_count": sum(1 for receipt in own if receipt.status == "superseded"),
             })
         due, busy = _due(here)
-        published = publication_of(here)
+        published, blocked = publication_of(here), _blocked_publish(here)
         restated = _restated_by_last_publish(here)
-        next_step = _what_next(feeds, due, busy, published)
+        next_step = _what_next(feeds, due, busy, published, blocked)
         here.result |= {
-            "home": here.home.root, "feeds": feeds, "published": published, "restated": restated, "due": due, "busy": busy,
+            "home": here.home.root, "feeds": feeds, "published": published, "restated": restated, "due": due, "busy": busy, "blocked": blocked,
             "passed_over": [{"path": item.path, "reason": item.reason, "message": item.message} for item in skipped],
             "next_step": next_step,
         }
@@ -59,6 +60,12 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
             here.console.say(
                 f"published {shown(published['published_at'])}, week {published['iso_week']}, data as of "
                 f"{shown(published['data_as_of'])}, run {published['run_id'][:8]}"
+            )
+        if blocked:
+            here.console.table(
+                ("failed check", "figure", "next step"),
+                [(check["name"], check["figure"], check["next_step"]) for check in blocked["failures"]],
+                title=f"A later publish ({blocked['attempted_at']}) failed its audit; readers keep the files above",
             )
         if restated:
             here.console.table(
@@ -89,6 +96,14 @@ def _due(here: Session) -> tuple[list[str] | None, str]:
         return None, str(locked)
 
 
+def _blocked_publish(here: Session) -> dict[str, Any] | None:
+    """The last try to publish, when its audit failed."""
+    if not here.home.last_audit.exists():
+        return None
+    record = json.loads(here.home.last_audit.read_text("utf-8"))
+    return None if record["passed"] else record
+
+
 def _restated_by_last_publish(here: Session) -> list[dict[str, Any]]:
     """What the last publish of each edition changed of what readers had been told, by reason."""
     from orchestration import restatements
@@ -113,10 +128,12 @@ def _restated_by_last_publish(here: Session) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: (row["edition"], -row["figure_count"], row["reason"]))
 
 
-def _what_next(feeds: Sequence[dict[str, Any]], due: Sequence[str] | None, busy: str, published: Any) -> str:
+def _what_next(feeds: Sequence[dict[str, Any]], due: Sequence[str] | None, busy: str, published: Any, blocked: Any) -> str:
     """The command to type after having read the status."""
     if busy:
         return "wait for the run that is at work, or `tidegauge doctor` to see whether it hangs"
+    if blocked:
+        return "put right what the failed checks name, then `tidegauge run`"
     if due:
         return "tidegauge run"
     if published is None:

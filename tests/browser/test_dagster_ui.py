@@ -148,6 +148,8 @@ def test_a_blocking_check_that_fails_leaves_publish_undone(page: Page, landed: H
     chosen.press("Enter")
     dialog.get_by_text("1 partition", exact=True).first.wait_for()
     dialog.get_by_role("button", name="Launch 1 run").click()
+    # A page that is left before the run is launched takes the request along.
+    dialog.wait_for(state="hidden")
 
     def is_over() -> bool:
         page.goto(f"{ui}/runs")

@@ -92,6 +92,21 @@ def test_disk_full(incident: Home):
     assert not list(incident.published.glob(".edition-*"))
 
 
+def test_corrupt_database(incident: Home):
+    """Prevents a damaged file from being trusted, from being deleted, and from changing a figure."""
+    before = canonical_hash(incident.capacity) | canonical_hash(incident.finance)
+    content = bytearray(incident.warehouse.read_bytes())
+    content[:4096] = os.urandom(4096)
+    incident.warehouse.write_bytes(content)
+    checks = {check["check"]: check for check in run_tidegauge(incident, "doctor", "--json").json["checks"]}
+    assert not checks["the warehouse opens"]["ok"]
+    assert "tidegauge run" in checks["the warehouse opens"]["next_step"]
+    succeed(incident, *closing_command("corrupt-database"))
+    assert canonical_hash(incident.capacity) | canonical_hash(incident.finance) == before
+    [kept] = incident.root.glob("warehouse.duckdb.corrupt-*")
+    assert kept.read_bytes() == content
+
+
 def test_bad_file(incident: Home, tmp_path: Path):
     """Prevents a refused delivery from being lost, and its correction from counting beside it."""
     path = tmp_path / closing_command("bad-file")[-1]
@@ -124,22 +139,6 @@ def test_schema_change(incident: Home, tmp_path: Path):
     ran = succeed(incident, *closing_command("schema-change"), "--json").json
     freed = {row["delivery_name"]: (row["quarantined_before"], row["quarantined_after"]) for row in ran["replayed"]}
     assert freed[path.name] == (4, 0)
-
-
-def test_corrupt_database(incident: Home):
-    """Prevents a damaged file from being trusted, from being deleted, and from changing a figure."""
-    succeed(incident, "run")
-    before = canonical_hash(incident.capacity) | canonical_hash(incident.finance)
-    content = bytearray(incident.warehouse.read_bytes())
-    content[:4096] = os.urandom(4096)
-    incident.warehouse.write_bytes(content)
-    checks = {check["check"]: check for check in run_tidegauge(incident, "doctor", "--json").json["checks"]}
-    assert not checks["the warehouse opens"]["ok"]
-    assert "tidegauge run" in checks["the warehouse opens"]["next_step"]
-    succeed(incident, *closing_command("corrupt-database"))
-    assert canonical_hash(incident.capacity) | canonical_hash(incident.finance) == before
-    [kept] = incident.root.glob("warehouse.duckdb.corrupt-*")
-    assert kept.read_bytes() == content
 
 
 def _write(path: Path, records: list[dict]) -> None:
