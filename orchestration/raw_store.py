@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -45,6 +45,7 @@ PARSER_VERSION = f"1+duckdb{'.'.join(duckdb.__version__.split('.')[:2])}"
 MEMORY_LIMIT = os.environ.get("TIDEGAUGE_PARSE_MEMORY", "640MB")
 # Fewer bytes than this in all are not worth starting processes for.
 PARALLEL_BYTES = 16 * 2**20
+EPOCH = datetime(1970, 1, 1)
 QUARANTINE_TYPES = {
     "delivery_id": "varchar", "table_name": "varchar", "feed": "varchar", "line_number": "bigint", "line_count": "bigint",
     "reason_code": "varchar", "message": "varchar", "raw_bytes": "varchar",
@@ -223,11 +224,13 @@ def rows_by_hour(home: Home, receipts: Sequence[Receipt]) -> dict[str, dict[date
         with duckdb.connect() as con:
             con.execute(f"set memory_limit = '{MEMORY_LIMIT}'; set TimeZone = 'UTC'")
             rows = con.execute(
-                f"select parse_filename(filename, true), date_trunc('hour', {event_time}), count(*) "
-                f"from read_parquet([{paths}], filename = true) group by all order by all"
+                f"select filename, epoch_us({event_time}) // 3600000000 as hours, count(*) "
+                f"from read_parquet([{paths}], filename = true) where {event_time} is not null group by all"
             ).fetchall()
-        for delivery_id, hour, row_count in rows:
-            found.setdefault(delivery_id, {})[hour] = row_count
+        for path, hours, row_count in rows:
+            by_hour = found.setdefault(Path(path).stem, {})
+            hour = EPOCH + timedelta(hours=hours)
+            by_hour[hour] = by_hour.get(hour, 0) + row_count
     return found
 
 
