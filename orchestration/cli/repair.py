@@ -265,11 +265,10 @@ def quarantine_replay(
         )
         now = {(receipt.feed, receipt.delivery_id): receipt for receipt in receipts_of(here)}
         rows = [
-            (r.delivery_name, r.quarantined_count, now[(r.feed, r.delivery_id)].quarantined_count)
-            for r in held if (r.feed, r.delivery_id) in now
+            (before.delivery_name, before.quarantined_count, after.quarantined_count, before.loaded_count, after.loaded_count)
+            for before in held if (after := now.get((before.feed, before.delivery_id)))
         ]
-        here.result["replayed"] = [
-            dict(zip(("delivery_name", "quarantined_before", "quarantined_after"), row, strict=True)) for row in rows
-        ]
-        here.console.table(("delivery", "quarantined before", "after"), rows)
+        names = ("delivery_name", "quarantined_before", "quarantined_after", "loaded_before", "loaded_after")
+        here.result["replayed"] = [dict(zip(names, row, strict=True)) for row in rows]
+        here.console.table(("delivery", "quarantined before", "after", "loaded before", "after"), rows)
         here.console.say("run `tidegauge run` to bring what was freed into the marts")

@@ -123,22 +123,19 @@ def test_bad_file(incident: Home, tmp_path: Path):
     assert [delivery["delivery_id"] for delivery in ran["superseded"]] == [held["delivery_id"]]
 
 
-def test_schema_change(incident: Home, tmp_path: Path):
+def test_schema_change(incident: Home):
     """Prevents lines that a new manifest makes readable from staying in quarantine, or from needing a new delivery."""
-    path = tmp_path / "usage-wall-clock.jsonl"
-    _write(path, [
-        record | {"occurred_at": record["occurred_at"].removesuffix("+00:00")} for record in usage(FIRST_DAY, 4, first=200)
-    ])
-    run_tidegauge(incident, "ingest", path)
+    path = incident.landing / "token_usage" / FIRST_DAY.isoformat() / "usage-gateway-west.jsonl"
+    _write(path, [{"gateway": "west", "build": 7}, *usage(FIRST_DAY, 4, first=200)])
+    # A file that was written a moment ago may still be growing, and would wait.
+    os.utime(path, (path.stat().st_mtime - 60,) * 2)
+    assert run_tidegauge(incident, "ingest").exit_code == 1
     [receipt] = [receipt for receipt in receipts(incident) if receipt.delivery_name == path.name]
-    assert receipt.quarantined_count == 4
-    landed = incident.landing / receipt.landing_path
-    manifest = landed.with_name(landed.name + MANIFEST_SUFFIX)
-    values = json.loads(manifest.read_text()) if manifest.exists() else {}
-    manifest.write_text(json.dumps(values | {"timezone": "Asia/Shanghai"}))
+    assert receipt.quarantined_by_reason == {"unknown_format": 1}
+    path.with_name(path.name + MANIFEST_SUFFIX).write_text('{"format": "canonical_token_usage"}')
     ran = succeed(incident, *closing_command("schema-change"), "--json").json
-    freed = {row["delivery_name"]: (row["quarantined_before"], row["quarantined_after"]) for row in ran["replayed"]}
-    assert freed[path.name] == (4, 0)
+    [row] = [row for row in ran["replayed"] if row["delivery_name"] == path.name]
+    assert (row["loaded_before"], row["loaded_after"], row["quarantined_after"]) == (0, 4, 1)
 
 
 def _write(path: Path, records: list[dict]) -> None:
