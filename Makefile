@@ -5,10 +5,10 @@ PYTEST := $(PYTHON) -m pytest
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-browser demo test lint dev bench bench-large faults browser screenshots docs clean
+.PHONY: help setup setup-browser demo test lint dev bench bench-large bench-forecast faults browser screenshots docs clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:
 	@scripts/setup
@@ -34,6 +34,9 @@ bench: setup ## the performance table, with its peers in the same run
 
 bench-large: setup ## a build of 100 million token events, held to 4 GB (an hour, 20 GB of disk)
 	@$(PYTHON) -m tests.bench.large_build
+
+bench-forecast: setup ## how good the forecast is on real series, with a verdict beside each goal
+	@OPENBLAS_NUM_THREADS=1 $(PYTHON) -m tests.bench.forecast
 
 faults: setup ## the long fault suite: kills, cut files, full disks
 	@TIDEGAUGE_LONG_FAULTS=1 $(PYTEST) tests/faults
