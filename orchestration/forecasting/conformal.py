@@ -11,16 +11,17 @@ from scipy.special import ndtri
 
 from orchestration.forecasting.members import LEVELS, MEDIAN
 
-SMALLEST_WIDENING = 0.9
-SMALLEST_TAIL_WIDENING = 1.0
-"""A band that past errors call too wide is narrowed by a tenth at most, its tails not at all: errors of a few
-origins share one week's luck, and demand is not stationary, so past calm says less than past surprise."""
+SMALLEST_WIDENING = 0.8
+SMALLEST_TAIL_WIDENING = 1.1
+"""A band that past errors call too wide is narrowed by a fifth at most, and its tails are always widened a little:
+errors of a few origins share one week's luck, demand is not stationary, so past calm says less than past surprise,
+and what members take from the past ends where the past did."""
 LARGEST_WIDENING = 2.0
 TAIL = 0.05
 SHRINKAGE_ERRORS = 200.0
 """Past errors at which a group's own widening counts as much as that of all series."""
 FEWEST_ERRORS = 20
-BORROWED_OFFSET = 0.1
+BORROWED_OFFSET = 0.03
 """Share of the spread of the climate that is added to each offset: a band of no width cannot be widened."""
 
 _SIDE = np.sign(np.arange(len(LEVELS)) - MEDIAN)
@@ -56,8 +57,8 @@ def widenings(past_ratios: np.ndarray) -> tuple[np.ndarray, int]:
         here = past_ratios[:, index]
         here = here[np.isfinite(here)]
         if index != MEDIAN and len(here) >= FEWEST_ERRORS:
-            factor[index] = np.quantile(here, max(level, 1 - level))
-    return np.clip(factor, _FLOOR, LARGEST_WIDENING), int(np.isfinite(past_ratios).any(axis=1).sum())
+            factor[index] = np.clip(np.quantile(here, max(level, 1 - level)), _FLOOR[index], LARGEST_WIDENING)
+    return factor, int(np.isfinite(past_ratios).any(axis=1).sum())
 
 
 def shrunk(own: np.ndarray, errors: int, together: np.ndarray) -> np.ndarray:

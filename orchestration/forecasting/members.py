@@ -24,6 +24,7 @@ LEVELS = np.array([
 
 MEDIAN = int(np.searchsorted(LEVELS, 0.5))
 _NORMAL = ndtri(LEVELS)
+_TENTH = int(np.searchsorted(LEVELS, 0.1))
 
 THETA_SEASONS = 28
 """Seasons that theta sees: on four weeks of hours it is as good as on a year, and 20 times as fast."""
@@ -40,8 +41,11 @@ LONGEST_MEMORY = 672
 HALF_LIFE_SEASONS = 4
 SHORTEST_SEASON_IN_MEMORY = 7
 PHASE_WIDTH = 4.0
-STATE_WIDTH = 0.1
-"""Distance in rank, 0 to 1, at which a past state counts e times less."""
+STATE_WIDTH = 0.12
+"""Distance of states, in ranks from 0 to 1, at which a past state counts e times less."""
+FEWEST_LATELY = 3
+VALUE_SHARE = 0.5
+"""How much the value itself counts beside the mean of a quarter of a season: where it has been tells more."""
 FLOOR_WEIGHT = 1e-3
 
 SPIKE_MULTIPLE = 10
@@ -204,6 +208,17 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return result
 
 
+def _likeness(recent: np.ndarray, lately: int) -> np.ndarray:
+    """How like the present one each past state was, above 0 to 1; a state is the value and the mean lately."""
+    known = np.pad(np.isfinite(recent), ((0, 0), (lately, 0)))
+    values = np.pad(np.nan_to_num(recent), ((0, 0), (lately, 0)))
+    sums, counts = np.cumsum(values, axis=1), np.cumsum(known, axis=1)
+    mean = (sums[:, lately:] - sums[:, :-lately]) / np.maximum(counts[:, lately:] - counts[:, :-lately], 1)
+    value_rank, mean_rank = _ranks(recent), _ranks(np.where(np.isfinite(recent), mean, np.nan))
+    distance = VALUE_SHARE * np.abs(value_rank - value_rank[:, -1:]) + np.abs(mean_rank - mean_rank[:, -1:])
+    return np.nan_to_num(np.exp(-distance / STATE_WIDTH)) + FLOOR_WEIGHT
+
+
 def _empirical(histories: np.ndarray, setting: Setting, alike: bool) -> np.ndarray:
     recent = histories[:, -LONGEST_MEMORY:]
     series_count, length = recent.shape
@@ -212,8 +227,7 @@ def _empirical(histories: np.ndarray, setting: Setting, alike: bool) -> np.ndarr
     age = np.where(np.isfinite(recent), _age_weight(length, setting.season_length), 0)
     state = np.ones((series_count, length))
     if alike:
-        ranks = _ranks(recent)
-        state = np.nan_to_num(np.exp(-np.abs(ranks - ranks[:, -1:]) / STATE_WIDTH)) + FLOOR_WEIGHT
+        state = _likeness(recent, max(setting.season_length // 4, FEWEST_LATELY))
     result = np.full((series_count, setting.horizon, len(LEVELS)), np.nan)
     for lag in range(1, setting.horizon + 1):
         weights = age.copy()
@@ -234,7 +248,7 @@ def climate(histories: np.ndarray, setting: Setting) -> np.ndarray:
 
 
 def analogues(histories: np.ndarray, setting: Setting) -> np.ndarray:
-    """What followed past states like the present one, at that phase of the season; recent ones count more.
+    """What followed past courses like the present one, at that phase of the season; recent ones count more.
 
     Nothing is assumed of the shape: a client that is on or off, or an accelerator that checkpoints every hour, keeps
     both of its levels. Lorenz (1969), atmospheric predictability as revealed by naturally occurring analogues.
@@ -339,16 +353,16 @@ def _fitted(fit: Callable[[np.ndarray], np.ndarray], histories: np.ndarray, sett
 
 
 def theta(histories: np.ndarray, setting: Setting) -> np.ndarray:
-    """Dynamic optimised theta of statsforecast, with its simulated quantiles."""
+    """Dynamic optimised theta of statsforecast; normal, with the width of its simulated 80% interval."""
     from statsforecast.models import DynamicOptimizedTheta
 
-    widths = [round(100 * (2 * level - 1), 6) for level in LEVELS[MEDIAN + 1:]]
+    width = 100 * (1 - 2 * LEVELS[_TENTH])
 
     def fit(recent: np.ndarray) -> np.ndarray:
         season = setting.season_length if len(recent) > 2 * setting.season_length else 1
-        made = DynamicOptimizedTheta(season_length=season).forecast(recent, h=setting.horizon, level=widths)
-        low = [made[f"lo-{width}"] for width in reversed(widths)]
-        return np.column_stack([*low, made["mean"], *(made[f"hi-{width}"] for width in widths)])
+        made = DynamicOptimizedTheta(season_length=season).forecast(recent, h=setting.horizon, level=[width])
+        deviation = (made[f"hi-{width}"] - made[f"lo-{width}"]) / (-2 * _NORMAL[_TENTH])
+        return _normal_around(made["mean"], deviation)
 
     return _fitted(fit, histories, setting, THETA_SEASONS)
 

@@ -7,7 +7,7 @@ Fitting is in ``members``, the rest in ``combination``, ``conformal``, ``paths``
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 import numpy as np
@@ -15,11 +15,13 @@ import polars as pl
 from scipy.special import ndtri
 
 from orchestration.forecasting import accuracy
-from orchestration.forecasting.members import LEVELS, MEDIAN, Setting, quiet_mean
+from orchestration.forecasting.combination import quantile_loss
+from orchestration.forecasting.members import LEVELS, MEDIAN, MEMBERS, Setting, quiet_mean
 from orchestration.forecasting.panel import Panel, panel_of, step_of
 from orchestration.forecasting.paths import Paths, quantile_frame, read_at, shuffle
 from orchestration.forecasting.rolling import (
     COMBINED,
+    COSTLY,
     YARDSTICK,
     Rolled,
     calibrate,
@@ -30,8 +32,10 @@ from orchestration.forecasting.rolling import (
 )
 
 CALIBRATION_ORIGINS = 6
-COSTLY_SAMPLE = 40
+COSTLY_SAMPLE = 32
 """Series that the costly members are scored on at past origins: enough for their weight, at a tenth of the cost."""
+SMALLEST_GAIN = 0.01
+"""Share of the loss that a costly member must have saved on the sample to be run for all other series too."""
 PATH_COUNT = 500
 FEWEST_KNOWN = 4
 """With fewer known periods there is no past error: the spread is borrowed."""
@@ -170,11 +174,11 @@ def backtest(
 ) -> pl.DataFrame:
     """Scores of past forecasts: level, series_id (or all), model, metric, value.
 
-    Rolling origins; each is calibrated only on earlier ones. At a level of ``levels`` the combination is the sum of
+    Rolling origins; each is calibrated only on earlier ones; costly members run for a sample of series. At a level of ``levels`` the combination is the sum of
     coherent paths of the series below, all else is made from the sums of history. Metrics: relative_quantile_loss
     (to calibrated seasonal naive; all: geometric mean over series), raw_relative_quantile_loss (to seasonal naive
-    with its own intervals), wape, coverage_80, coverage_95, order_regret (at the order quantile, over the truth;
-    also for the rules last_peak and mean_x_1.3), scored_count.
+    with its own intervals), wape (all: mean), coverage_80, coverage_95, order_regret (at the order quantile, over the
+    truth; also for the rules last_peak and mean_x_1.3; all: over the truth of all), scored_count.
 
     Args:
         origins: how many origins to score, the last ones possible; or their numbers of known periods.
@@ -191,7 +195,9 @@ def backtest(
     before = [scored[0] - step * back for back in range(1, CALIBRATION_ORIGINS + 1)]
     every = sorted({*(origin for origin in before if origin >= FEWEST_KNOWN), *scored})
     setting = Setting(frequency, season_length, horizon, seed)
-    rolled = roll(panel.values, every, setting)
+    # As the forecast does where costly members are not worth it; where they are, it is better than this.
+    sample = dict.fromkeys(COSTLY, sample_of(len(panel.series_ids), COSTLY_SAMPLE))
+    rolled = roll(panel.values, every, setting, dict.fromkeys(every, sample))
     positions = [every.index(origin) for origin in scored]
     marginals = calibrate(combine(rolled), rolled, np.full(len(panel.series_ids), BOTTOM), positions)
     rows = _scores(BOTTOM, panel.series_ids, panel.values, rolled, marginals, positions)
@@ -236,18 +242,43 @@ def _rolled(panel: Panel, origins: list[int], setting: Setting, past: Past | Non
             for origin in origins[:-1] if panel.periods[origin - 1] in period_of
         }
     sample = sample_of(len(panel.series_ids), COSTLY_SAMPLE)
-    missing = [origin for origin in origins if origin not in stored]
-    made = roll(panel.values, missing, setting, {origin: sample for origin in missing[:-1]})
-    place = {origin: index for index, origin in enumerate(missing)}
+    missing = [origin for origin in origins[:-1] if origin not in stored]
+    made = roll(panel.values, missing, setting, {origin: dict.fromkeys(COSTLY, sample) for origin in missing})
+    for position, origin in enumerate(missing):
+        stored[origin] = {name: member[position] for name, member in made.members.items()}
+    earlier = _gathered(panel, origins[:-1], stored, setting)
+    idle = {name: sample for name in COSTLY if not _is_worth_it(earlier, name, sample)}
+    now = roll(panel.values, origins[-1:], setting, {origins[-1]: idle})
+    stored[origins[-1]] = {name: member[0] for name, member in now.members.items()}
+    rolled = _gathered(panel, origins, stored, setting)
+    return rolled, Past(panel.series_ids, tuple(panel.periods[origin - 1] for origin in origins), rolled.members)
+
+
+def _gathered(panel: Panel, origins: list[int], stored: dict[int, dict[str, np.ndarray]], setting: Setting) -> Rolled:
+    """What is stored by origin, as one."""
+    shape = (len(panel.series_ids), setting.horizon, len(LEVELS))
     members = {
-        name: np.stack([
-            stored[origin][name] if origin in stored else member[place[origin]] for origin in origins
-        ])
-        for name, member in made.members.items()
+        name: np.array([stored[origin][name] for origin in origins]).reshape(len(origins), *shape) for name in MEMBERS
     }
     largest = np.array([np.nan_to_num(panel.values[:, :origin]).max(axis=1, initial=0) for origin in origins])
-    rolled = Rolled(np.array(origins), members, truth_at(panel.values, np.array(origins), setting.horizon), largest)
-    return rolled, Past(panel.series_ids, tuple(panel.periods[origin - 1] for origin in origins), members)
+    truth = truth_at(panel.values, np.array(origins, dtype=int), setting.horizon)
+    return Rolled(np.array(origins, dtype=int), members, truth, largest.reshape(len(origins), shape[0]))
+
+
+def _is_worth_it(earlier: Rolled, name: str, sample: np.ndarray) -> bool:
+    """Whether the combination of the sample's series was better with the member than without, at past origins."""
+    few = Rolled(
+        earlier.origins, {key: member[:, sample] for key, member in earlier.members.items()},
+        earlier.truth[:, sample], earlier.largest[:, sample],
+    )
+    without = replace(few, members={key: member for key, member in few.members.items() if key != name})
+    loss, loss_without = (quantile_loss(few.truth, combine(each)) for each in (few, without))
+    both = np.isfinite(loss) & np.isfinite(loss_without)
+    by_series = [np.where(both, each, 0).sum(axis=(0, 2)) for each in (loss, loss_without)]
+    scored = (by_series[0] > 0) & (by_series[1] > 0)
+    if not scored.any():
+        return True
+    return float(np.log(by_series[0][scored] / by_series[1][scored]).mean()) < np.log1p(-SMALLEST_GAIN)
 
 
 def _fall_back(
@@ -391,6 +422,11 @@ def _scores(
     def put_mean(model: str, metric: str, by_series: np.ndarray) -> None:
         put(model, metric, by_series, float(quiet_mean(by_series, axis=0)))
 
+    def put_weighted(model: str, metric: str, by_series: np.ndarray) -> None:
+        volume = np.where(np.isfinite(by_series), np.nan_to_num(truth).sum(axis=(0, 2)), 0)
+        whole = volume.sum()
+        put(model, metric, by_series, float((np.nan_to_num(by_series) * volume).sum() / whole) if whole else np.nan)
+
     def put_geometric(model: str, metric: str, by_series: np.ndarray) -> None:
         put(model, metric, by_series, float(np.exp(quiet_mean(np.log(by_series), axis=0))))
 
@@ -402,9 +438,9 @@ def _scores(
             inside = accuracy.held(truth, made, low, high)
             put(model, metric, quiet_mean(inside.transpose(1, 0, 2).reshape(len(series_ids), -1), axis=1),
                 float(quiet_mean(inside.reshape(-1), axis=0)))
-        put_mean(model, "order_regret", accuracy.order_regret(truth, accuracy.order_from_quantiles(made)))
+        put_weighted(model, "order_regret", accuracy.order_regret(truth, accuracy.order_from_quantiles(made)))
     for rule, orders in accuracy.rule_orders(values, rolled.origins[positions], rolled.horizon).items():
-        put_mean(rule, "order_regret", accuracy.order_regret(truth, orders))
+        put_weighted(rule, "order_regret", accuracy.order_regret(truth, orders))
     counted = (np.isfinite(truth) & np.isfinite(models[COMBINED][..., MEDIAN])).sum(axis=(0, 2)).astype(float)
     put(COMBINED, "scored_count", counted, float(counted.sum()))
     return rows

@@ -6,6 +6,7 @@ and no scores.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,12 +59,13 @@ def sample_of(series_count: int, wanted: int) -> np.ndarray:
 
 
 def roll(
-    values: np.ndarray, origins: list[int], setting: Setting, costly_rows: dict[int, np.ndarray] | None = None,
+    values: np.ndarray, origins: list[int], setting: Setting,
+    only_rows: Mapping[int, Mapping[str, np.ndarray]] | None = None,
 ) -> Rolled:
     """Every member's forecast at each origin.
 
     Args:
-        costly_rows: at these origins the COSTLY members run only for these series.
+        only_rows: by origin and member, the only series that the member is run for.
     """
     made = {
         name: np.full((len(origins), len(values), setting.horizon, len(LEVELS)), np.nan) for name in MEMBERS
@@ -73,7 +75,7 @@ def roll(
         seen = opened(values[:, :origin], setting.season_length)
         largest[index] = np.nan_to_num(values[:, :origin]).max(axis=1, initial=0)
         for name, member in MEMBERS.items():
-            rows = (costly_rows or {}).get(origin) if name in COSTLY else None
+            rows = (only_rows or {}).get(origin, {}).get(name)
             if rows is None:
                 made[name][index] = member(seen, setting)
             else:
