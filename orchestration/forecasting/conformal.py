@@ -11,9 +11,9 @@ from scipy.special import ndtri
 
 from orchestration.forecasting.members import LEVELS, MEDIAN
 
-SMALLEST_WIDENING = 0.8
-SMALLEST_TAIL_WIDENING = 1.1
-"""A band that past errors call too wide is narrowed by a fifth at most, and its tails are always widened a little:
+SMALLEST_WIDENING = 0.85
+SMALLEST_TAIL_WIDENING = 1.2
+"""A band that past errors call too wide is narrowed by a seventh at most, and its tails are always widened a little:
 errors of a few origins share one week's luck, demand is not stationary, so past calm says less than past surprise,
 and what members take from the past ends where the past did."""
 LARGEST_WIDENING = 2.0
