@@ -15,6 +15,8 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 12, 30, 26
 # Okabe-Ito; a dash tells the second line from the first without colour.
 BLUE, ORANGE, INK, PAPER = "#0072B2", "#D55E00", "#1a1a1a", "#ffffff"
 LABELS_SHOWN = 6
+# What a label, and the name of a line beside its sample, take.
+LABEL_WIDTH, LEGEND_WIDTH = 44, 100
 
 
 def bars(title: str, labels: Sequence[str], values: Sequence[float]) -> str:
@@ -44,7 +46,7 @@ def lines(title: str, labels: Sequence[str], series: Sequence[tuple[str, Sequenc
         for part in _unbroken(values):
             points = " ".join(f"{LEFT + place * step:.1f},{_height(value, top):.1f}" for place, value in part)
             marks += f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>'
-        at = WIDTH - RIGHT - 150 * (len(series) - index)
+        at = WIDTH - RIGHT - LEGEND_WIDTH * (len(series) - index)
         marks += (
             f'<line x1="{at}" x2="{at + 24}" y1="14" y2="14" stroke="{colour}" stroke-width="2"{dash}/>'
             f'<text x="{at + 30}" y="18">{escape(name)}</text>'
@@ -95,7 +97,8 @@ def _frame(title: str, labels: Sequence[str], top: float, step: float, marks: st
     every = max(1, -(-len(labels) // LABELS_SHOWN))
     axis = "".join(
         f'<text x="{LEFT + index * step:.1f}" y="{HEIGHT - 8}">{escape(label)}</text>'
-        for index, label in enumerate(labels) if index % every == 0
+        for index, label in enumerate(labels)
+        if index % every == 0 and LEFT + index * step + LABEL_WIDTH <= WIDTH
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from pathlib import Path
 
 import dagster as dg
 
@@ -79,12 +80,35 @@ def published(
                 "marts": dg.MetadataValue.md(charts.table(("mart", "rows"), sorted(publication.row_counts.items()))),
                 "byte_count": publication.path.stat().st_size,
                 "restated_figure_count": restatements.entries(home_folder.home, name)[-1].restatement_count,
+                **(supply_metadata(publication.path) if name == "capacity" else {}),
             },
         )
         yield dg.AssetCheckResult(
             asset_key=["published", name], check_name="audit", passed=True,
             metadata={"checks": audit_table(publication.checks)},
         )
+
+
+def supply_metadata(path: Path) -> dict[str, dg.MetadataValue]:
+    """A chart of the nation's busy-hour demand so far against usable supply, committed deliveries included.
+
+    Nothing while no week is whole.
+    """
+    with warehouse.open_published(path) as published:
+        weeks = published.execute("""
+            with latest as (select max(cutoff_date) as cutoff_date from capacity.fct_busy_hour_demand_weekly)
+            select week_start_date, demand_accelerator_count, usable_accelerator_count
+            from capacity.fct_busy_hour_demand_weekly semi join latest using (cutoff_date) where level = 'nation'
+            union all
+            select target_date, null, sum(usable_accelerator_count)
+            from capacity.fct_supply_plan_weekly semi join latest using (cutoff_date) group by target_date
+            order by all
+        """).fetchall()
+    chart = charts.lines(
+        "Busy-hour demand so far and usable accelerators, deliveries included", [f"{week:%m-%d}" for week, _, _ in weeks],
+        [("usable", [usable for _, _, usable in weeks]), ("demand", [demand for _, demand, _ in weeks])],
+    )
+    return {"supply_and_demand": dg.MetadataValue.md(chart)} if chart else {}
 
 
 def audit_table(checks: Sequence[warehouse.AuditCheck]) -> dg.MetadataValue:

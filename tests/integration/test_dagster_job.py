@@ -137,6 +137,7 @@ def test_marts_say_how_many_rows_they_hold(finished) -> None:
             rows = connection.execute(f"select count(*) from capacity.{name}").fetchone()[0]
             assert metadata["dagster/row_count"].value == rows > 0
     assert "fct\\_token\\_usage\\_hourly" in publication.metadata["marts"].value
+    assert publication.metadata["supply_and_demand"].value.startswith("![Busy-hour demand so far and usable accelerators")
 
 
 def test_a_second_run_has_nothing_to_do_and_records_none(finished) -> None:
