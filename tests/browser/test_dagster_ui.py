@@ -25,8 +25,8 @@ from orchestration.home import Home
 from orchestration.raw_store import receipts
 from orchestration.sources.simulate import simulate
 
-STARTS_WITHIN_SECONDS = 180
-BACKFILLS_WITHIN_SECONDS = 180
+STARTS_WITHIN_SECONDS = 300
+BACKFILLS_WITHIN_SECONDS = 300
 GROUPS = ("landing", "raw", "seeds", "staging", "intermediate", "marts", "forecast", "publish", "reports")
 DAYS = (date(2026, 11, 10), date(2026, 11, 11), date(2026, 11, 12))
 
