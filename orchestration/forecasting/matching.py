@@ -15,7 +15,7 @@ row would add. Arrays in, arrays out; where the numbers come from is ``matching_
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import highspy
 import numpy as np
@@ -30,6 +30,13 @@ CONSTRAINTS = ("compatibility", "link", "latency", "margin", "capacity")
 # Flows, room and prices below this are rounding of the solver.
 NEGLIGIBLE = 1e-7
 _INFINITY = highspy.kHighsInf
+
+
+class _Solver(highspy.Highs):
+    """HiGHS without its callbacks: nothing here listens, and setting them up prints to standard output."""
+
+    def __init__(self):
+        super(highspy.Highs, self).__init__()
 
 
 class NotOptimal(RuntimeError):
@@ -165,13 +172,15 @@ def solve(
     One thread, so that the same numbers give the same vertex. Raises NotOptimal when the solver stops short.
     """
     hours, columns = profit.shape[0], programme.column_count
-    limits = np.hstack([demand, capacity, link_capacity]).astype(float)
-    rows = limits.shape[1]
-    flow = np.zeros((hours, columns))
-    prices = np.zeros((hours, rows))
-    value = np.zeros(hours)
+    flow, value = np.zeros((hours, columns)), np.zeros(hours)
+    prices = np.zeros((hours, programme.commodity_count + programme.pool_count + programme.link_count))
     if columns and hours:
-        solver = _solver(programme, profit[0], limits[0])
+        link_rows = np.flatnonzero(_may_fill(programme, demand, link_capacity))
+        programme_rows = np.r_[0 : programme.commodity_count + programme.pool_count,
+                               programme.commodity_count + programme.pool_count + link_rows]
+        limits = np.hstack([demand, capacity, link_capacity[:, link_rows]]).astype(float)
+        rows = limits.shape[1]
+        solver = _solver(_with_links(programme, link_rows), profit[0], limits[0])
         every_row, no_lower = np.arange(rows, dtype=np.int32), np.full(rows, -_INFINITY)
         every_column, zero = np.arange(columns, dtype=np.int32), np.zeros(columns)
         for hour in range(hours):
@@ -185,12 +194,33 @@ def solve(
             if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
                 raise NotOptimal(f"hour {hour}: {solver.modelStatusToString(solver.getModelStatus())}")
             solution = solver.getSolution()
-            flow[hour], prices[hour] = solution.col_value, solution.row_dual
+            flow[hour], prices[hour, programme_rows] = solution.col_value, solution.row_dual
             value[hour] = solver.getObjectiveValue()
     # The solver keeps limits to within 1e-7, so a flow of nothing may come as a little less.
     flow, prices = np.maximum(flow, 0), np.maximum(prices, 0)
     ends = np.cumsum([programme.commodity_count, programme.pool_count])
     return Matching(flow, prices[:, : ends[0]], prices[:, ends[0] : ends[1]], prices[:, ends[1] :], value)
+
+
+def _may_fill(programme: Programme, demand: np.ndarray, link_capacity: np.ndarray) -> np.ndarray:
+    """(directed link) whether it could be filled if every commodity took its heaviest flow over it, in any hour.
+
+    The others are no constraint and their price is 0, so their rows are left out.
+    """
+    heaviest = np.zeros((programme.link_count, programme.commodity_count))
+    np.maximum.at(heaviest, (programme.link, programme.commodity[programme.link_column]), programme.link_load)
+    return (demand @ heaviest.T > link_capacity).any(axis=0)
+
+
+def _with_links(programme: Programme, links: np.ndarray) -> Programme:
+    """The programme with the rows of these directed links only."""
+    number = np.full(programme.link_count, -1)
+    number[links] = np.arange(len(links))
+    kept = number[programme.link] >= 0
+    return replace(
+        programme, link_column=programme.link_column[kept], link=number[programme.link[kept]],
+        link_load=programme.link_load[kept], link_count=len(links),
+    )
 
 
 def _solver(programme: Programme, profit: np.ndarray, limits: np.ndarray) -> highspy.Highs:
@@ -213,7 +243,7 @@ def _solver(programme: Programme, profit: np.ndarray, limits: np.ndarray) -> hig
     model.a_matrix_.start_ = np.searchsorted(column[order], np.arange(columns + 1))
     model.a_matrix_.index_ = row[order]
     model.a_matrix_.value_ = entry[order]
-    solver = highspy.Highs()
+    solver = _Solver()
     for option, setting in {
         "output_flag": False, "solver": "simplex", "presolve": "off", "parallel": "off", "threads": 1,
     }.items():

@@ -12,40 +12,7 @@ site_days as (
     from energy
 ),
 
--- A site with rows of its own takes no other's, whatever their hours.
-tariff_owners as (
-    select
-        site_days.usage_date,
-        site_days.site_id,
-        min({{ specificity('site_days.site_id', 'tariffs.site_id') }}) as least_specificity
-    from site_days
-    inner join tariffs
-        on tariffs.site_id in (site_days.site_id, '*') and {{ holds_on('tariffs', 'site_days.usage_date') }}
-    group by site_days.usage_date, site_days.site_id
-),
-
-effectiveness as (
-    select
-        usage_date,
-        site_id,
-        pue_ratio
-    from (
-        select
-            site_days.usage_date,
-            site_days.site_id,
-            site_power.pue_ratio,
-            row_number() over (
-                partition by site_days.usage_date, site_days.site_id
-                order by {{ specificity('site_days.site_id', 'site_power.site_id') }}
-            ) as preference
-        from site_days
-        inner join site_power
-            on
-                site_power.site_id in (site_days.site_id, '*')
-                and {{ holds_on('site_power', 'site_days.usage_date') }}
-    ) as ranked
-    where preference = 1
-),
+{{ tariff_owners_and_effectiveness('site_days') }},
 
 -- A site without a figure is taken to draw what its accelerators draw; a gap in tariffs costs nothing and is
 -- shown.
@@ -61,11 +28,7 @@ priced as (
     from energy
     left join tariff_owners on energy.usage_date = tariff_owners.usage_date and energy.site_id = tariff_owners.site_id
     left join tariffs
-        on
-            tariffs.site_id = case when tariff_owners.least_specificity = 0 then energy.site_id else '*' end
-            and energy.hour_of_day >= tariffs.hour_from
-            and energy.hour_of_day < tariffs.hour_to
-            and {{ holds_on('tariffs', 'energy.usage_date') }}
+        on {{ tariff_of_hour('energy.site_id', 'energy.usage_date', 'energy.hour_of_day') }}
     left join effectiveness on energy.usage_date = effectiveness.usage_date and energy.site_id = effectiveness.site_id
 )
 
