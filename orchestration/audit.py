@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from orchestration.forecasting.matching_tables import MATCHING_MONEY_TABLES, MATCHING_TABLES
 from orchestration.forecasting.tables import TABLES as FORECAST_TABLES
 from orchestration.sql import count
 
@@ -35,7 +36,7 @@ MART_KEYS: dict[str, tuple[str, ...]] = {
     "capacity.fct_training_demand_daily": ("usage_date", "site_id", "accelerator_id", "tenant_id"),
     "quality.fct_deliveries": ("delivery_id",),
     "quality.fct_restatements": ("restated_at", "mart", "usage_date", "site_id", "metric"),
-    **{f"capacity.{table.name}": table.grain for table in FORECAST_TABLES},
+    **{f"capacity.{table.name}": table.grain for table in (*FORECAST_TABLES, *MATCHING_TABLES)},
 }
 # The same in the finance edition.
 FINANCE_KEYS: dict[str, tuple[str, ...]] = {
@@ -46,6 +47,7 @@ FINANCE_KEYS: dict[str, tuple[str, ...]] = {
     "finance.fct_trial_conversion": ("cohort_week", "segment"),
     "finance.fct_money_reconciliation": ("metric",),
     "finance.focus_cost_and_usage": ("x_ChargeId",),
+    **{f"finance.{table.name}": table.grain for table in MATCHING_MONEY_TABLES},
 }
 QUALITY_TABLES = (
     "quality.fct_deliveries", "quality.fct_reconciliation", "quality.fct_freshness", "quality.fct_restatements",

@@ -34,6 +34,7 @@ from orchestration.canonical import hash_tables
 from orchestration.contracts import SYSTEM_COLUMNS, TABLES, Column, Table, duckdb_type
 from orchestration.durable import commit_text, sync
 from orchestration.finance.payback import CAPITAL_PAYBACK
+from orchestration.forecasting.matching_tables import MATCHING_MONEY_TABLES, MATCHING_TABLES
 from orchestration.forecasting.tables import TABLES as FORECAST_TABLES
 from orchestration.home import DBT_PROJECT, PROJECT, Home
 from orchestration.sql import count, identifier, literal
@@ -598,7 +599,8 @@ def write_tables(home: Home, schema: str, frames: Mapping[str, pl.DataFrame]) ->
 def _replace_table(
     connection: duckdb.DuckDBPyConnection, schema: str, name: str, frame: pl.DataFrame
 ) -> None:
-    declared = {table.name: table for table in (*FORECAST_TABLES, CAPITAL_PAYBACK)}.get(name)
+    written = (*FORECAST_TABLES, CAPITAL_PAYBACK, *MATCHING_TABLES, *MATCHING_MONEY_TABLES)
+    declared = {table.name: table for table in written}.get(name)
     promised = {column.name: duckdb_type(column.dtype) for column in declared.columns} if declared else {}
     missing = [column for column in promised if column not in frame.columns]
     if missing:

@@ -42,7 +42,6 @@ def forecast(home_folder: HomeFolder) -> Iterator[dg.MaterializeResult]:
     frames, cutoff_week = compute(home_folder.home)
     row_counts = warehouse.write_tables(home_folder.home, "capacity", frames)
     row_counts |= warehouse.write_tables(home_folder.home, "finance", payback_of(home_folder.home, frames))
-    warehouse.mark_forecast(home_folder.home)
     yield dg.MaterializeResult(
         asset_key=["finance", CAPITAL_PAYBACK.name], metadata={"dagster/row_count": row_counts[CAPITAL_PAYBACK.name]}
     )

@@ -8,13 +8,13 @@ from pathlib import Path
 import dagster as dg
 
 from orchestration import charts, forecast_history, restatements, warehouse
-from orchestration.defs import forecasts
+from orchestration.defs import forecasts, matching
 from orchestration.defs.dbt_models import dbt_models
 from orchestration.defs.resources import OWNERS, HomeFolder
 
 PUBLISHED_MARTS = [
     key for key in sorted(dbt_models.keys) if key.path[0] in warehouse.MART_SCHEMAS
-] + [spec.key for spec in forecasts.specs()]
+] + [spec.key for module in (forecasts, matching) for spec in module.specs()]
 
 
 DESCRIPTIONS = {

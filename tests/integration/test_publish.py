@@ -18,6 +18,7 @@ import duckdb
 import pytest
 
 from orchestration import warehouse
+from orchestration.forecasting.matching_tables import MATCHING_MONEY_TABLES, MATCHING_TABLES
 from orchestration.forecasting.tables import TABLES as FORECAST_TABLES
 from orchestration.home import PROJECT, Home
 
@@ -82,21 +83,24 @@ def make_warehouse(home: Home, vintage: int = 1) -> None:
         for table, columns in marts.items():
             con.execute(f"create or replace table {table} as select {columns}, {vintage} as vintage")
     values = {"quantile": 0.5, "value": 1.0, "level": "nation", "action": "none", "confidence": "low", "why": "{}"}
-    warehouse.write_tables(home, "capacity", {
-        table.name: table.frame([{
-            column.name: values.get(column.name, _any_of(column.dtype)) for column in table.columns
-        }])
-        for table in FORECAST_TABLES
-    })
+    for schema, tables in (("capacity", (*FORECAST_TABLES, *MATCHING_TABLES)), ("finance", MATCHING_MONEY_TABLES)):
+        warehouse.write_tables(home, schema, {
+            table.name: table.frame([{
+                column.name: values.get(column.name, _any_of(column.dtype)) for column in table.columns
+            }])
+            for table in tables
+        })
 
 
 def _any_of(dtype):
     import datetime
+    import decimal
 
     import polars as pl
 
     return {
-        pl.String: "a", pl.Date: datetime.date(2026, 11, 22), pl.Float64: 1.0, pl.Int64: 1,
+        pl.String: "a", pl.Date: datetime.date(2026, 11, 22), pl.Float64: 1.0, pl.Int64: 1, pl.Boolean: True,
+        pl.Decimal: decimal.Decimal(1),
     }[dtype.base_type()]
 
 

@@ -52,7 +52,9 @@ EXPECTED = {
         "int_package__holdings int_package__revenue_daily int_package__usage int_package__weights "
         "int_usage__metered "
         "int_cost__allocated int_cost__depreciation int_cost__held int_cost__holdings int_cost__network "
-        "int_cost__pools int_energy__cost_daily int_energy__counters int_energy__hourly"),
+        "int_cost__pools int_energy__cost_daily int_energy__counters int_energy__hourly "
+        "int_matching__accelerator_costs int_matching__link_costs int_matching__placement int_matching__supply "
+        "int_matching__token_values"),
     ),
     "capacity marts": (
         {"dbt", "duckdb"}, "capacity",
@@ -72,10 +74,10 @@ EXPECTED = {
     ),
     "forecast": (
         {"python", "duckdb"}, "capacity",
-        ("fct_busy_hour_demand_weekly fct_capacity_need fct_demand_forecast fct_forecast_accuracy "
-        "fct_supply_plan_weekly"),
+        ("fct_binding_constraint_weekly fct_busy_hour_demand_weekly fct_capacity_need fct_demand_forecast "
+        "fct_forecast_accuracy fct_matching_plan fct_supply_plan_weekly fct_unserved_demand_weekly"),
     ),
-    "payback": ({"python", "duckdb"}, "finance", "fct_capital_payback"),
+    "payback": ({"python", "duckdb"}, "finance", "fct_capital_payback fct_scheduling_saving fct_shadow_price"),
     "publish": ({"duckdb"}, "published", "capacity finance"),
     "reports": ({"plotly", "html"}, "reports", "weekly_capacity"),
     "margin page": ({"plotly", "html"}, "reports", "margin_dashboard"),

@@ -3,6 +3,8 @@
 with
 token_usage as (select * from {{ ref('int_token_usage__hourly') }}),
 
+span as (select * from {{ ref('int_calendar__span') }}),
+
 mix as (select * from {{ ref('int_serving_demand__mix') }}),
 
 usage as (
@@ -18,6 +20,8 @@ usage as (
         {{ exact_sum('cached_input_tokens') }} as cached_input_tokens,
         {{ exact_sum('output_tokens') }} as output_tokens
     from token_usage
+    cross join span
+    where {{ business_date('usage_hour') }} > span.last_date - {{ var('matching_days') }}
     group by usage_hour, {{ business_date('usage_hour') }}, origin_site_id, serving_site_id, model_id
 ),
 

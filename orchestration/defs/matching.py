@@ -1,0 +1,87 @@
+"""Matching: where the last whole week's demand would best have been served, and what holds it back."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import dagster as dg
+import duckdb
+
+from orchestration import warehouse
+from orchestration.defs.resources import HomeFolder
+from orchestration.forecasting.iso_weeks import monday_of
+from orchestration.forecasting.matching_tables import MATCHING_MONEY_TABLES, MATCHING_TABLES
+from orchestration.forecasting.matching_week import Inputs, match_week
+from orchestration.home import Home
+
+VIEWS = ("placement", "supply", "token_values", "link_costs", "accelerator_costs")
+INPUTS = (
+    *(["intermediate", f"int_matching__{view}"] for view in VIEWS), ["intermediate", "int_serving_demand__rates"],
+    ["capacity", "dim_model"], ["capacity", "dim_link"], ["capacity", "fct_link_utilization_hourly"],
+    # After the forecast: the step of both has succeeded when this has.
+    ["capacity", "fct_capacity_need"],
+)
+TABLES = {"capacity": MATCHING_TABLES, "finance": MATCHING_MONEY_TABLES}
+
+
+def specs() -> list[dg.AssetSpec]:
+    """One asset a table. A function, because a list of specs in a module would be loaded as assets too."""
+    return [
+        dg.AssetSpec(
+            key=[schema, table.name], deps=list(INPUTS), group_name="forecast", kinds={"python", "duckdb"},
+            description=table.description,
+        )
+        for schema, tables in TABLES.items() for table in tables
+    ]
+
+
+@dg.multi_asset(name="matching", specs=specs(), pool="warehouse_writer")
+def matching(home_folder: HomeFolder) -> Iterator[dg.MaterializeResult]:
+    """Matches supply and demand of the latest whole week and writes the plan and what it is worth."""
+    home = home_folder.home
+    frames, iso_week = compute(home)
+    row_counts = {schema: warehouse.write_tables(home, schema, tables) for schema, tables in frames.items()}
+    warehouse.mark_forecast(home)
+    for schema, counts in row_counts.items():
+        for name, count in counts.items():
+            yield dg.MaterializeResult(
+                asset_key=[schema, name], metadata={"dagster/row_count": count, "iso_week": iso_week or "none"}
+            )
+
+
+def compute(home: Home, iso_week: str | None = None) -> tuple[dict[str, dict], str | None]:
+    """schema -> table -> rows of the week given, or of the latest whole one; empty while no week is whole."""
+    with warehouse.connect(home, read_only=True) as connection:
+        iso_week = iso_week or warehouse.latest_whole_week(connection)
+        if iso_week is None:
+            return {schema: {table.name: table.frame([]) for table in tables} for schema, tables in TABLES.items()}, None
+        return match_week(inputs(connection, iso_week), iso_week), iso_week
+
+
+def inputs(connection: duckdb.DuckDBPyConnection, iso_week: str) -> Inputs:
+    """What the marts know of the week's hours."""
+    week = {"first": monday_of(iso_week), "last": monday_of(iso_week) + timedelta(days=6)}
+    name = {"iso_week": iso_week}
+    read = {
+        "placement": ("select * from intermediate.int_matching__placement where usage_date between $first and $last", week),
+        "supply": ("select * from intermediate.int_matching__supply where usage_date between $first and $last", week),
+        "rates": (
+            """
+            select model_id, accelerator_id, input_tokens_per_second, output_tokens_per_second
+            from intermediate.int_serving_demand__rates
+            where is_measured_for_class and usage_date between $first and $last
+            qualify row_number() over (partition by model_id, accelerator_id order by usage_date desc) = 1
+            """, week,
+        ),
+        "models": ("select model_id, latency_class_ms from capacity.dim_model", {}),
+        "links": ("select link_id, a_site_id, b_site_id, route_km, capacity_gbps from capacity.dim_link where is_registered", {}),
+        "link_hours": (
+            """
+            select usage_hour, link_id, direction, mean_throughput_gbps, capacity_gbps
+            from capacity.fct_link_utilization_hourly where usage_date between $first and $last
+            """, week,
+        ),
+        "token_values": ("select * from intermediate.int_matching__token_values where iso_week = $iso_week", name),
+        "link_costs": ("select * from intermediate.int_matching__link_costs", {}),
+        "accelerator_costs": ("select * from intermediate.int_matching__accelerator_costs where iso_week = $iso_week", name),
+    }
+    return Inputs(**{each: connection.execute(query, values).pl() for each, (query, values) in read.items()})
