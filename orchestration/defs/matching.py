@@ -1,4 +1,4 @@
-"""Matching: where the last whole week's demand would best have been served, and what holds it back."""
+"""Matching: where the last whole week's demand would best have been served, what holds it back, and what if."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -7,18 +7,21 @@ import dagster as dg
 import duckdb
 
 from orchestration import warehouse
-from orchestration.defs.resources import HomeFolder
+from orchestration.defs.resources import OWNERS, HomeFolder
 from orchestration.forecasting.iso_weeks import monday_of
 from orchestration.forecasting.matching_tables import MATCHING_MONEY_TABLES, MATCHING_TABLES
 from orchestration.forecasting.matching_week import Inputs, match_week
+from orchestration.forecasting.what_if import Outlook, Scenario, standard_scenarios, what_if
 from orchestration.home import Home
 
 VIEWS = ("placement", "supply", "token_values", "link_costs", "accelerator_costs")
 INPUTS = (
     *(["intermediate", f"int_matching__{view}"] for view in VIEWS), ["intermediate", "int_serving_demand__rates"],
     ["capacity", "dim_model"], ["capacity", "dim_link"], ["capacity", "fct_link_utilization_hourly"],
-    # After the forecast: the step of both has succeeded when this has.
-    ["capacity", "fct_capacity_need"],
+    # Of the forecast, so the step of both has succeeded when this has.
+    ["capacity", "fct_capacity_need"], ["capacity", "fct_demand_forecast"], ["capacity", "fct_busy_hour_demand_weekly"],
+    ["capacity", "fct_supply_plan_weekly"], ["capacity", "fct_supply_demand_weekly"],
+    ["staging", "stg_reference__planned_deliveries"],
 )
 TABLES = {"capacity": MATCHING_TABLES, "finance": MATCHING_MONEY_TABLES}
 
@@ -28,7 +31,7 @@ def specs() -> list[dg.AssetSpec]:
     return [
         dg.AssetSpec(
             key=[schema, table.name], deps=list(INPUTS), group_name="forecast", kinds={"python", "duckdb"},
-            description=table.description,
+            description=table.description, owners=OWNERS["forecast" if schema == "capacity" else schema],
         )
         for schema, tables in TABLES.items() for table in tables
     ]
@@ -54,7 +57,44 @@ def compute(home: Home, iso_week: str | None = None) -> tuple[dict[str, dict], s
         iso_week = iso_week or warehouse.latest_whole_week(connection)
         if iso_week is None:
             return {schema: {table.name: table.frame([]) for table in tables} for schema, tables in TABLES.items()}, None
-        return match_week(inputs(connection, iso_week), iso_week), iso_week
+        known = outlook(connection, iso_week)
+    tables = match_week(known.matching, iso_week)
+    supposed = what_if(known, standard_scenarios(known.largest_hub))
+    return {schema: {**tables[schema], **{t.name: supposed[t.name] for t in declared if t.name in supposed}}
+            for schema, declared in TABLES.items()}, iso_week
+
+
+def suppose(home: Home, scenarios: list[Scenario]) -> dict:
+    """table -> rows of what-if for these scenarios, after the latest whole week; empty without one."""
+    with warehouse.connect(home, read_only=True) as connection:
+        iso_week = warehouse.latest_whole_week(connection)
+        if iso_week is None:
+            return {}
+        known = outlook(connection, iso_week)
+    return what_if(known, scenarios)
+
+
+def outlook(connection: duckdb.DuckDBPyConnection, iso_week: str) -> Outlook:
+    """What the marts and the forecast know after the week."""
+    last = monday_of(iso_week) + timedelta(days=6)
+    of_cutoff, of_week = {"cutoff": last}, {"iso_week": iso_week}
+    read = {
+        "demand_forecast": ("select * from capacity.fct_demand_forecast where cutoff_date = $cutoff", of_cutoff),
+        "busy_hour_demand": ("select * from capacity.fct_busy_hour_demand_weekly where cutoff_date = $cutoff", of_cutoff),
+        "supply_plan": ("select * from capacity.fct_supply_plan_weekly where cutoff_date = $cutoff", of_cutoff),
+        "capacity_need": ("select * from capacity.fct_capacity_need where cutoff_week = $iso_week", of_week),
+        "pool_demand": ("select * from capacity.fct_supply_demand_weekly where iso_week = $iso_week", of_week),
+        "deliveries": (
+            """
+            select site_id, accelerator_id, accelerator_count, planned_date from staging.stg_reference__planned_deliveries
+            where commitment = 'committed' and purpose <> 'training' and coalesce(valid_from, date '0001-01-01') <= $cutoff
+                and $cutoff < coalesce(valid_to, date '9999-12-31')
+            order by all
+            """, of_cutoff,
+        ),
+    }
+    return Outlook(cutoff_week=iso_week, matching=inputs(connection, iso_week),
+                   **{name: connection.execute(query, values).pl() for name, (query, values) in read.items()})
 
 
 def inputs(connection: duckdb.DuckDBPyConnection, iso_week: str) -> Inputs:

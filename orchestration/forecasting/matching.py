@@ -26,7 +26,7 @@ from scipy.sparse.csgraph import dijkstra
 FIBRE_MS_PER_KM = 0.0049
 """One way through fibre of refractive index 1.468 (FACTS 1.3)."""
 EQUIPMENT_ROUND_TRIP_MS = 1.0
-CONSTRAINTS = ("compatibility", "link", "latency", "margin", "capacity")
+CONSTRAINTS = ("compatibility", "link", "latency", "worth", "capacity")
 # Flows, room and prices below this are rounding of the solver.
 NEGLIGIBLE = 1e-7
 _INFINITY = highspy.kHighsInf
@@ -298,7 +298,7 @@ def binding_constraints(
         columns = by_commodity[starts[commodity] : starts[commodity + 1]]
         best = int(columns[np.argmax(profit[hour, columns])])
         if profit[hour, best] <= 0:
-            found.append((commodity, "margin", -1, amount))
+            found.append((commodity, "worth", -1, amount))
             continue
         pool = int(programme.pool[best])
         charge, constraint, row = programme.work[best] * matching.capacity_price[hour, pool], "capacity", pool

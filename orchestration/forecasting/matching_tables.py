@@ -13,7 +13,7 @@ from orchestration.forecasting.tables import ForecastTable
 
 MONEY = pl.Decimal(38, 9)
 TOKENS = pl.Decimal(38, 0)
-CONSTRAINT_KINDS = ("compatibility", "link", "latency", "margin", "capacity")
+CONSTRAINT_KINDS = ("compatibility", "link", "latency", "worth", "capacity")
 RESOURCE_KINDS = ("accelerator", "wavelength")
 VERDICTS = ("build", "move", "wait")
 
@@ -65,7 +65,7 @@ UNSERVED_DEMAND = ForecastTable(
     columns=(
         _WEEK, _ORIGIN, _MODEL,
         Column("constraint_kind", pl.String, "compatibility: no accelerator anywhere runs the model; link: no route leads "
-               "to one, or its link is full; latency: none within the latency class; margin: serving would cost more than it "
+               "to one, or its link is full; latency: none within the latency class; worth: serving would cost more than it "
                "earns; capacity: the pool is full.", required=True, allowed=CONSTRAINT_KINDS),
         Column("resource_id", pl.String, "The pool (site_id/accelerator_id) or link that is full; none when nothing is.", required=True),
         Column("tokens", TOKENS, "Tokens not served.", unit="tokens", required=True, minimum=0),
@@ -131,5 +131,46 @@ SCHEDULING_SAVING = ForecastTable(
     ),
 )
 
-MATCHING_TABLES = (MATCHING_PLAN, UNSERVED_DEMAND, BINDING_CONSTRAINT)
-MATCHING_MONEY_TABLES = (SHADOW_PRICE, SCHEDULING_SAVING)
+_CUTOFF = Column("cutoff_week", pl.String, "Last whole ISO week that was known.", required=True)
+_SCENARIO = Column("scenario", pl.String, "Name of the scenario.", required=True)
+_PARAMETERS = Column("parameters", pl.String, "JSON: what differs from the forecast, assumptions included.", required=True)
+
+WHAT_IF = ForecastTable(
+    name="fct_what_if",
+    grain=("cutoff_week", "scenario", "metric", "site_id", "accelerator_id"),
+    description=(
+        "What the next 13 weeks would need if things went otherwise. One row per cutoff week, scenario, metric and pool (or "
+        "origin site): as forecast, as supposed, and the difference."
+    ),
+    columns=(
+        _CUTOFF, _SCENARIO,
+        Column("metric", pl.String, "short_accelerators: whole accelerators short in the worst week at the order quantile; "
+               "unserved_tokens: of an origin site, left by the best scheduling over the 13 weeks.", required=True,
+               allowed=("short_accelerators", "unserved_tokens")),
+        Column("site_id", pl.String, "The pool's site, or the site that asks.", required=True),
+        Column("accelerator_id", pl.String, "The type of accelerator; all for tokens.", required=True),
+        _PARAMETERS,
+        Column("unit", pl.String, "Unit of the three values.", required=True, allowed=("accelerators", "tokens")),
+        Column("base_value", pl.Float64, "As forecast.", unit="see unit", required=True, minimum=0),
+        Column("scenario_value", pl.Float64, "As supposed.", unit="see unit", required=True, minimum=0),
+        Column("difference_value", pl.Float64, "Supposed less forecast.", unit="see unit", required=True),
+    ),
+)
+
+WHAT_IF_MARGIN = ForecastTable(
+    name="fct_what_if_margin",
+    grain=("cutoff_week", "scenario"),
+    description=(
+        "What the next 13 weeks would earn if things went otherwise, under the best scheduling: what the served tokens earn "
+        "less transport and energy above idle. One row per cutoff week and scenario. Tokens of a supposed trial earn nothing."
+    ),
+    columns=(
+        _CUTOFF, _SCENARIO, _PARAMETERS,
+        Column("base_margin_cny", MONEY, "As forecast.", unit="CNY", required=True),
+        Column("scenario_margin_cny", MONEY, "As supposed.", unit="CNY", required=True),
+        Column("difference_cny", MONEY, "Supposed less forecast.", unit="CNY", required=True),
+    ),
+)
+
+MATCHING_TABLES = (MATCHING_PLAN, UNSERVED_DEMAND, BINDING_CONSTRAINT, WHAT_IF)
+MATCHING_MONEY_TABLES = (SHADOW_PRICE, SCHEDULING_SAVING, WHAT_IF_MARGIN)

@@ -408,7 +408,7 @@ def resource_rows(week: Problem, best: Matching, inputs: Inputs) -> list[dict]:
     limits = np.maximum(week.usable, week.used(week.actual))
     used, sent = week.used(best.flow), week.sent(best.flow)
     room = np.maximum(week.link_room, week.sent(week.actual))
-    target = _target_ratio(inputs.supply)
+    target = target_ratio(inputs.supply)
     costs = {(row[0], row[1]): row[2] for row in
              inputs.accelerator_costs.select("site_id", "accelerator_id", "annual_cost_cny").iter_rows()}
     link_costs = dict(inputs.link_costs.select("link_id", "annual_cost_cny_per_wavelength").iter_rows())
@@ -449,7 +449,7 @@ def _priced(row: dict, value_a_year: float, annual_cost: Decimal | None) -> dict
     return {**row, "value_cny_per_year": value, "annual_cost_cny": annual_cost, "verdict": verdict}
 
 
-def _target_ratio(supply: pl.DataFrame) -> float:
+def target_ratio(supply: pl.DataFrame) -> float:
     """Usable over available accelerator-hours: what one more accelerator that is up adds."""
     available = supply["available_accelerator_hours"].sum()
     return float(supply["usable_accelerator_hours"].sum() / available) if available else 1.0

@@ -175,7 +175,7 @@ def test_each_constraint_is_named_by_the_first_test_that_fails():
     unserved = demand[0] - found.served(programme)[0]
 
     assert [row[:3] for row in binding_constraints(programme, candidates, found, profit, 0, unserved)] == [
-        (0, "compatibility", -1), (1, "link", -1), (2, "latency", -1), (3, "margin", -1), (4, "link", 0),
+        (0, "compatibility", -1), (1, "link", -1), (2, "latency", -1), (3, "worth", -1), (4, "link", 0),
     ]
 
 
