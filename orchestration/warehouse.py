@@ -502,7 +502,9 @@ def project_hash() -> str:
 def forecast_hash() -> str:
     """Hash of the code that forecasts."""
     folder = PROJECT / "orchestration"
-    return _hash_of_files([*(folder / "forecasting").rglob("*.py"), folder / "finance" / "payback.py"])
+    return _hash_of_files([
+        *(folder / "forecasting").rglob("*.py"), folder / "finance" / "payback.py", folder / "matching_inputs.py",
+    ])
 
 
 def _hash_of_files(paths: Iterable[Path]) -> str:

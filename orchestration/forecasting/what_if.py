@@ -279,7 +279,7 @@ def _match_ahead(outlook: Outlook, scenarios: list[Scenario], week: Problem) -> 
 
     def turned(values: list[np.ndarray]) -> np.ndarray:
         array = np.array(values)
-        return array.reshape(*shape, array.shape[-1]).swapaxes(1, 2).reshape(-1, array.shape[-1])
+        return array.reshape(*shape, array.shape[-1]).swapaxes(1, 2).reshape(math.prod(shape), array.shape[-1])
 
     rows = turned([costs] * (shape[0] * shape[1]))
     profit = np.tile(earns, (shape[0] * shape[2], 1)) - rows
