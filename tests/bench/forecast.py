@@ -22,6 +22,7 @@ from orchestration.forecasting.accuracy import MEAN_RULE, PEAK_RULE
 from orchestration.forecasting.members import quiet_mean
 from orchestration.forecasting.rolling import COMBINED, YARDSTICK
 from orchestration.home import PROJECT, Home
+from tests.bench import matching
 from tests.bench.real_series import RealSet, real_sets
 
 SHARED_DATA = PROJECT.parent / "shared" / "data"
@@ -201,6 +202,7 @@ def main() -> int:
     goals.append(Goal("incoherence of paths", worst, "0", worst == 0))
     cpu, measured = cpu_goal(daily_fleet(sets))
     goals.append(cpu)
+    goals.append(Goal(**matching.row()))
     raw = float(quiet_mean(np.array(list(over_series(scores, "raw_relative_quantile_loss").values())), axis=0))
     print(f"relative to seasonal naive's own intervals, mean of sets: {raw:.3f}; backtests took {spent:.0f} CPU-s; "
           f"500 daily series: ours {measured['ours']:.1f}, AutoETS {measured['auto_ets']:.1f} CPU-s\n")

@@ -69,16 +69,21 @@ def week(seed: int = 7) -> tuple[Programme, np.ndarray, np.ndarray, np.ndarray, 
     return programme, profit, demand, capacity, room
 
 
-def rows() -> list[dict]:
-    """One row of the table: CPU-seconds of the week, the budget, and how large the problem is."""
+def row() -> dict:
+    """The week's CPU seconds beside its budget, as the fields of a Goal of the forecast's bench."""
     problem = week()
+    seconds = _cpu_seconds(problem)
+    return {
+        "what": f"matching {HOURS} hours, 31 x 10 x {MODELS}, CPU-s", "figure": seconds, "goal": f"<= {BUDGET_CPU_SECONDS:.0f}",
+        "reached": seconds <= BUDGET_CPU_SECONDS,
+    }
+
+
+def _cpu_seconds(problem: tuple) -> float:
+    """User and system seconds of this process for the whole week; the answer's size is checked, so nothing was skipped."""
     before = resource.getrusage(resource.RUSAGE_SELF)
     found = solve(*problem)
     after = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    bound = int((found.capacity_price > 0).sum(axis=1).mean())
-    return [{
-        "work": f"matching {HOURS} hours: 31 hotspots x 10 hubs x {MODELS} models, "
-                f"{problem[0].column_count:,} flows, {bound} full pools an hour",
-        "figure": round(seconds, 2), "unit": "CPU-s", "budget": BUDGET_CPU_SECONDS, "met": seconds <= BUDGET_CPU_SECONDS,
-    }]
+    if (found.value <= 0).any() or not (found.capacity_price > 0).any() or not (found.link_price > 0).any():
+        raise AssertionError("a week in which no pool and no link fills up measures nothing")
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
