@@ -15,6 +15,12 @@ STRINGS: dict[str, dict[str, str]] = {
     "export_csv": {"zh": "导出 CSV", "en": "Export CSV"},
     "rows_shown": {"zh": "显示 {shown} 行，共 {count} 行；导出文件是完整的", "en": "{shown} of {count} rows shown; the export has them all"},
     "no_rows": {"zh": "没有数据", "en": "no rows"},
+    # Vizro's own words, by what they are in English
+    "frame_Reset all": {"zh": "全部重置", "en": "Reset all"},
+    "frame_Hide Menu": {"zh": "隐藏菜单", "en": "Hide menu"},
+    "frame_Toggle menu": {"zh": "显示或隐藏菜单", "en": "Toggle menu"},
+    "frame_Toggle theme": {"zh": "切换明暗", "en": "Toggle theme"},
+    "frame_Reset all page controls": {"zh": "重置本页筛选", "en": "Reset all filters of the page"},
     # Pages and filters
     "page_overview": {"zh": "总览", "en": "Overview"},
     "page_matrix": {"zh": "毛利矩阵", "en": "Margin matrix"},
@@ -54,8 +60,8 @@ STRINGS: dict[str, dict[str, str]] = {
     },
     "stamp_provisional": {"zh": "暂定", "en": "Provisional"},
     "stamp_audit_failed": {
-        "zh": "最近一次发布（{attempted}）未通过审计，以下是此前一次发布的数据：{failures}",
-        "en": "The last publish ({attempted}) failed its audit, so this is the publish before it: {failures}",
+        "zh": "最近一次发布（{attempted}）未通过审计，以下是此前一次发布的数据：{failures}。",
+        "en": "The last publish ({attempted}) failed its audit, so this is the publish before it: {failures}.",
     },
     "stamp_week_open": {
         "zh": "所选期间尚未结束：已知到 {last}。",

@@ -29,6 +29,7 @@ from dashboards.margin_dashboard.export import csv_of
 from dashboards.margin_dashboard.readings import Book, Choice, Reading
 from dashboards.margin_dashboard.sparkline import sparkline
 from dashboards.margin_dashboard.words import Words
+from dashboards.margin_strings import STRINGS
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 LONGEST_TABLE = 400
@@ -52,6 +53,25 @@ class LiveDropdown(vm.Dropdown):
 
 
 vm.Parameter.add_type("selector", LiveDropdown)
+
+
+class SpokenDashboard(vm.Dashboard):
+    """A dashboard whose frame speaks the language of its pages: Vizro's own words are English."""
+
+    def _make_page_layout(self, page: vm.Page, **asked: Any) -> Any:
+        layout = super()._make_page_layout(page, **asked)
+        words: Words = _SERVED["words"]
+        for part in layout._traverse():
+            for name in ("children", "title", "aria-label"):
+                text = getattr(part, name, None)
+                if isinstance(text, str) and f"frame_{text}" in STRINGS:
+                    setattr(part, name, words.say(f"frame_{text}"))
+                elif isinstance(text, list):
+                    setattr(part, name, [
+                        words.say(f"frame_{item}") if isinstance(item, str) and f"frame_{item}" in STRINGS else item for item in text
+                    ])
+        return layout
+
 
 # Vizro keeps its models in globals and makes pages later, so what they draw on is kept beside them.
 _SERVED: dict[str, Any] = {}
@@ -225,7 +245,10 @@ def make_app(path: Path, access: Access, language: str) -> flask.Flask:
         )
         for page in content.PAGES
     ]
-    dashboard = vm.Dashboard(title=words.say("dashboard_title"), pages=pages, theme="vizro_light")
+    dashboard = SpokenDashboard(
+        title=words.say("dashboard_title"), pages=pages, theme="vizro_light",
+        navigation=vm.Navigation(nav_selector=vm.Accordion(pages={words.say("pages"): [page.key for page in content.PAGES]})),
+    )
     app = Vizro(assets_folder=str(ASSETS), serve_locally=True).build(dashboard)
     server = app.dash.server
     guard(server, access)

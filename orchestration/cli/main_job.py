@@ -174,7 +174,7 @@ def _summarize(here: Session) -> None:
         "request_count": tokens[0], "input_tokens": tokens[1], "cached_input_tokens": tokens[2], "output_tokens": tokens[3],
         "decisions": dict(actions), "reconciliation_difference_count": differences,
         "net_revenue_cny": net_revenue, "gross_margin_cny": gross_margin,
-        "report": weekly, "published": here.home.capacity, "published_finance": here.home.finance,
+        "report": weekly, "margin_page": here.home.margin_page, "published": here.home.capacity, "published_finance": here.home.finance,
     }
     here.console.say()
     here.console.table(("", ""), [
@@ -192,6 +192,7 @@ def _summarize(here: Session) -> None:
         ("published", here.home.capacity),
         ("with money", here.home.finance),
         ("weekly report", weekly),
+        ("margin dashboard", here.home.margin_page),
     ])
 
 

@@ -1,0 +1,161 @@
+"""Parts of the margin dashboard that need no browser: who may read, what is put together, what is exported."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import date, datetime
+from decimal import Decimal
+
+import flask
+import pytest
+
+from dashboards.figures.margin_steps import Step, steps_figure
+from dashboards.margin_dashboard.access import (
+    PASSWORD_VARIABLE,
+    PROXY_HEADER_VARIABLE,
+    PROXY_SECRET_HEADER,
+    PROXY_SECRET_VARIABLE,
+    Access,
+    AccessRefused,
+    guard,
+)
+from dashboards.margin_dashboard.blocks import Column, Table
+from dashboards.margin_dashboard.content import merge_small
+from dashboards.margin_dashboard.export import csv_of
+from dashboards.margin_dashboard.readings import Audit, Choice, Snapshot
+
+SECRET = "only the proxy knows this"
+BEHIND_A_PROXY = {PROXY_HEADER_VARIABLE: "X-Forwarded-User", PROXY_SECRET_VARIABLE: SECRET}
+
+
+def client(environment: dict[str, str], host: str = "127.0.0.1") -> flask.testing.FlaskClient:
+    """A server with one route, behind the access that the environment asks for."""
+    server = flask.Flask("guarded")
+    guard(server, Access.from_environment(host, environment))
+    server.get("/")(lambda: "margin")
+    return server.test_client()
+
+
+def test_the_password_opens_and_nothing_else_does() -> None:
+    """A check that a missing or empty password passes is no check."""
+    reader = client({PASSWORD_VARIABLE: "correct horse"})
+    assert reader.get("/", auth=("anyone", "correct horse")).data == b"margin"
+    for wrong in ("", "correct hors", "correct horse ", "CORRECT HORSE", "口令"):
+        assert reader.get("/", auth=("anyone", wrong)).status_code == 401
+    assert reader.get("/").status_code == 401
+    assert reader.get("/nowhere").status_code == 401
+
+
+def test_a_password_is_made_up_when_nobody_sets_one() -> None:
+    """A default password is known to everybody who reads the source."""
+    first, second = (Access.from_environment("127.0.0.1", {}) for _ in range(2))
+    assert first.generated_password != second.generated_password
+    assert first.knows(first.generated_password) and not first.knows(second.generated_password)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "10.0.0.5", "::", "dashboard.example"])
+def test_money_is_not_served_to_other_machines_without_a_password(host: str) -> None:
+    """The made-up password is in the log of whoever started it."""
+    with pytest.raises(AccessRefused, match=PASSWORD_VARIABLE):
+        Access.from_environment(host, {})
+    assert Access.from_environment(host, {PASSWORD_VARIABLE: "long enough"}).knows("long enough")
+
+
+def test_a_short_password_or_a_proxy_without_a_secret_is_refused() -> None:
+    """A header alone can be sent by anyone who reaches the port."""
+    with pytest.raises(AccessRefused, match="shorter"):
+        Access.from_environment("127.0.0.1", {PASSWORD_VARIABLE: "short"})
+    with pytest.raises(AccessRefused, match=PROXY_SECRET_VARIABLE):
+        Access.from_environment("127.0.0.1", {PROXY_HEADER_VARIABLE: "X-Forwarded-User"})
+
+
+def test_a_proxy_is_believed_only_with_its_secret() -> None:
+    """Whoever reaches the port could name himself in a header."""
+    reader = client(BEHIND_A_PROXY, host="0.0.0.0")
+    assert reader.get("/", headers={"X-Forwarded-User": "cfo", PROXY_SECRET_HEADER: SECRET}).data == b"margin"
+    for headers in (
+        {"X-Forwarded-User": "cfo"}, {"X-Forwarded-User": "cfo", PROXY_SECRET_HEADER: "guessed"}, {PROXY_SECRET_HEADER: SECRET},
+        {"X-Forwarded-User": " ", PROXY_SECRET_HEADER: SECRET},
+    ):
+        assert reader.get("/", headers=headers).status_code == 401
+
+
+def group(name: str, customers: int, margin: str) -> dict:
+    """A segment with its customers and margin."""
+    return {"segment": name, "name": name, "tenant_count": customers, "gross_margin_cny": Decimal(margin)}
+
+
+def test_small_groups_are_put_together_until_five_customers_hide_in_them() -> None:
+    """One small group alone in "others" is that group by another name; the next larger has to join it."""
+    rows = [group("a", 40, "100.00"), group("b", 9, "20.00"), group("c", 3, "1.10")]
+    merged = merge_small(rows, 5, "others")
+    assert [(row["name"], row["tenant_count"], row["gross_margin_cny"]) for row in merged] == [
+        ("a", 40, Decimal("100.00")), ("others", 12, Decimal("21.10")),
+    ]
+    assert [row["tenant_count"] for row in merge_small([group("a", 40, "1"), group("c", 3, "1"), group("d", 2, "1")], 5, "others")] == [5, 40]
+    assert merge_small([group("c", 3, "1"), group("d", 1, "1")], 5, "others") == []
+    assert merge_small(rows[:2], 5, "others") == sorted(rows[:2], key=lambda row: -row["gross_margin_cny"])
+
+
+def test_steps_stand_on_what_is_before_them_also_below_zero() -> None:
+    """A loss drawn upwards looks like a gain."""
+    steps = [
+        Step("list", Decimal("10.00"), "10.00", is_total=True), Step("cost", Decimal("-13.00"), "−13.00"),
+        Step("credit", Decimal("1.00"), "1.00"), Step("margin", Decimal("-2.00"), "−2.00", is_total=True),
+    ]
+    figure = steps_figure(steps, {"total": "t", "gain": "g", "loss": "l"}, "CNY")
+    bars = {trace.meta: list(zip(trace.y, trace.base, trace.x, strict=True)) for trace in figure.data if trace.type == "bar"}
+    assert bars == {
+        "total": [("list", 0.0, 10.0), ("margin", 0.0, -2.0)], "loss": [("cost", 10.0, -13.0)], "gain": [("credit", -3.0, 1.0)],
+    }
+
+
+def test_an_export_keeps_every_digit_and_runs_nothing() -> None:
+    """A spreadsheet that reads -5 as text can't add it, one that runs =cmd| does more than add."""
+    table = Table(
+        (Column("name", "Name"), Column("amount_cny", "Amount", "money"), Column("ratio", "Ratio", "ratio"), Column("day", "Day")),
+        tuple({"name": name, "amount_cny": Decimal("-5400409.720000001"), "ratio": -0.5, "day": date(2026, 11, 22)}
+              for name in ("=1+1", "+1", "-2", "@x", "\tx", "\rx", 'plain "quoted", text', "中文")),
+    )
+    rows = list(csv.reader(io.StringIO(csv_of(table), newline="")))
+    assert rows[0] == ["name", "amount_cny", "ratio", "day"]
+    assert [row[0] for row in rows[1:]] == ["'=1+1", "'+1", "'-2", "'@x", "'\tx", "'\rx", 'plain "quoted", text', "中文"]
+    assert {tuple(row[1:]) for row in rows[1:]} == {("-5400409.720000001", "-0.5", "2026-11-22")}
+
+
+def test_an_address_can_hold_anything_and_is_a_choice_or_nothing() -> None:
+    """Filters come from an address that anyone can write."""
+    assert Choice.of(None) == Choice()
+    assert Choice.of(["2026-W47"], site={"a": 1}, model=[1, None, "", "m", "m"]) == Choice(model=("m",))
+    assert Choice.of("2026-W47", site="cn-gd", product=["b", "a"]) == Choice("2026-W47", site=("cn-gd",), product=("a", "b"))
+
+
+def snapshot(first: date, last: date, audit: Audit | None = None) -> Snapshot:
+    """A published file that holds these days."""
+    return Snapshot(None, {"published_at": datetime(2026, 11, 24, 6, 30)}, first, last, audit)
+
+
+def test_a_period_is_compared_with_one_as_long_that_the_data_hold_whole() -> None:
+    """Three weeks of November beside all of October is a fall that nobody caused."""
+    held = snapshot(date(2026, 9, 28), date(2026, 11, 22))
+    assert list(held.periods)[:2] == ["2026-W47", "2026-W46"] and held.latest_period == "2026-W47"
+    compared = {name: held.before(period) for name, period in held.periods.items()}
+    assert (compared["2026-W47"].first_date, compared["2026-W47"].last_date) == (date(2026, 11, 9), date(2026, 11, 15))
+    assert (compared["last-4"].first_date, compared["last-4"].last_date) == (date(2026, 9, 28), date(2026, 10, 25))
+    assert (compared["2026-11"].first_date, compared["2026-11"].last_date) == (date(2026, 10, 1), date(2026, 10, 22))
+    assert compared["2026-W40"] is None and compared["2026-10"] is None
+    assert "2026-09" not in held.periods and "last-13" not in held.periods
+
+
+def test_a_week_that_has_not_ended_is_not_what_opens() -> None:
+    """On a Wednesday, half a week looks like half the revenue."""
+    held = snapshot(date(2026, 11, 2), date(2026, 11, 18))
+    assert held.periods["2026-W47"].to_date and held.latest_period == "2026-W46"
+
+
+def test_only_a_failure_after_this_publish_makes_it_provisional() -> None:
+    """A kill between a publish and its record would leave a good file provisional until the next."""
+    for passed, hour, failed in ((False, 9, True), (False, 5, False), (True, 9, False)):
+        audit = Audit(passed, datetime(2026, 11, 24, hour), ())
+        assert (snapshot(date(2026, 11, 2), date(2026, 11, 22), audit).failed_audit is not None) == failed
