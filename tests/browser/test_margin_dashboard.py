@@ -211,7 +211,8 @@ def test_nothing_is_asked_of_anyone_else_and_nothing_can_be_shared(served: Serve
     assert elsewhere == []
     assert reader.complaints == []
     assert reader.page.locator("a[href*=plotly], a[href*='//']:not([href^='/'])").count() == 0
-    assert not re.search("share|cloud|edit in", reader.page.locator("body").inner_text(), re.IGNORECASE)
+    offered = " ".join(reader.page.locator("button, a, [role=button]").all_text_contents())
+    assert not re.search("share|cloud|edit in", offered, re.IGNORECASE)
     assert reader.page.locator(".modebar").count() == 0
 
 
