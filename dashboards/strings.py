@@ -511,6 +511,30 @@ STRINGS: dict[str, dict[str, str]] = {
     "constraint_latency": {"zh": "因时延等级", "en": "beyond the latency class"},
     "constraint_margin": {"zh": "因服务成本高于收入", "en": "that would cost more than they earn"},
     "constraint_capacity": {"zh": "因资源池已满", "en": "because a pool is full"},
+    "title_what_if": {
+        "zh": "如果{scenario}，最缺的一周会多缺 {short} 卡，未来 13 周多 {unserved} 词元无法满足。",
+        "en": "If {scenario}, {short} more accelerators are short in the worst week and {unserved} more tokens go unserved in 13 weeks.",
+    },
+    "title_what_if_none": {
+        "zh": "所设情景都不会增加缺口；影响最大的是：{scenario}（{short} 卡，{unserved} 词元）。",
+        "en": "No scenario widens the gap; the one that matters most is: {scenario} ({short} accelerators, {unserved} tokens).",
+    },
+    "what_if_caption": {
+        "zh": "情景：订货分位数下最缺一周的缺口，以及最优调度后 13 周内仍未满足的词元",
+        "en": "What if: accelerators short in the worst week at the order quantile, and tokens that the best scheduling leaves unserved in 13 weeks",
+    },
+    "column_scenario": {"zh": "情景", "en": "Scenario"},
+    "column_short": {"zh": "缺卡", "en": "Short"},
+    "column_more": {"zh": "增减", "en": "Change"},
+    "column_hit": {"zh": "受影响最大", "en": "Hit hardest"},
+    "column_unserved_tokens": {"zh": "未满足词元", "en": "Unserved tokens"},
+    "suppose_growth": {"zh": "需求 {change}", "en": "demand {change}"},
+    "suppose_cut": {"zh": "价格 {change}", "en": "price {change}"},
+    "suppose_elasticity": {"zh": "弹性 {value}（假设）", "en": "elasticity {value} (assumption)"},
+    "suppose_slip": {"zh": "到货推迟 {weeks} 周", "en": "deliveries {weeks} weeks late"},
+    "suppose_trial": {"zh": "新增 {tokens} 词元试用", "en": "a new trial of {tokens} tokens"},
+    "suppose_lost": {"zh": "失去{site}", "en": "{site} is lost"},
+    "suppose_nothing": {"zh": "与预测相同", "en": "nothing differs"},
     # Packages
     "section_packages": {"zh": "套餐带来的需求", "en": "Demand that packages will bring"},
     "title_packages": {

@@ -5,6 +5,8 @@ What a binding pool or link is worth is in the finance edition; here are its hou
 
 from __future__ import annotations
 
+import json
+
 import polars as pl
 
 from dashboards.bilingual import (
@@ -15,6 +17,7 @@ from dashboards.bilingual import (
     named,
     percent,
     say,
+    signed,
     signed_percent,
     whole,
 )
@@ -115,6 +118,55 @@ def _unserved(unserved: pl.DataFrame, asked: float) -> Bilingual:
     return say("unserved_some", parts=joined(parts, "name_separator"))
 
 
-def what_if(readings: Readings, names: Names) -> Table | None:
-    """Scenarios beside the base, as far as they are published."""
-    return None
+# --- what if -------------------------------------------------------------------------------------
+
+
+def what_if(readings: Readings, names: Names) -> dict | None:
+    """Scenarios beside the forecast, the one that asks for most first; None where none is published."""
+    frame = readings.what_if
+    if frame.is_empty():
+        return None
+    scenarios = [
+        _scenario(scenario, rows, names)
+        for (scenario,), rows in frame.partition_by("scenario", as_dict=True, maintain_order=True).items()
+    ]
+    scenarios.sort(key=lambda one: (-one["short"], -one["unserved"], one["key"]))
+    worst = scenarios[0]
+    table = Table(
+        say("what_if_caption"),
+        [(say("column_scenario"), False), (say("column_short"), True), (say("column_more"), True), (say("column_hit"), False),
+         (say("column_unserved_tokens"), True), (say("column_more"), True)], [one["cells"] for one in scenarios],
+    )
+    key = "title_what_if" if worst["short"] >= 0.5 else "title_what_if_none"
+    return {"title": say(key, scenario=worst["words"], short=whole(worst["short"]), unserved=compact(worst["unserved"])), "table": table}
+
+
+def _scenario(scenario: str, rows: pl.DataFrame, names: Names) -> dict:
+    short = rows.filter(pl.col("metric") == "short_accelerators")
+    unserved = rows.filter(pl.col("metric") == "unserved_tokens")
+    hit = short.filter(pl.col("difference_value") > 0).sort(
+        "difference_value", "site_id", "accelerator_id", descending=[True, False, False])
+    words = _supposed(json.loads(rows["parameters"][0]), names)
+    more, more_tokens = short["difference_value"].sum(), unserved["difference_value"].sum()
+    return {
+        "key": scenario, "words": words, "short": more, "unserved": more_tokens,
+        "cells": [
+            words, whole(short["scenario_value"].sum()), signed(more),
+            names.pool(hit["site_id"][0], hit["accelerator_id"][0]) if hit.height else named("–", None),
+            compact(unserved["scenario_value"].sum()), compact(more_tokens),
+        ],
+    }
+
+
+def _supposed(parameters: dict, names: Names) -> Bilingual:
+    """What a scenario supposes, in words; a parameter without words is shown by name."""
+    said = {
+        "growth_ratio": lambda value: say("suppose_growth", change=signed_percent(value, 0)),
+        "cut_ratio": lambda value: say("suppose_cut", change=signed_percent(-value, 0)),
+        "elasticity": lambda value: say("suppose_elasticity", value=f"{value:g}"),
+        "slip_weeks": lambda value: say("suppose_slip", weeks=whole(value)),
+        "trial_tokens": lambda value: say("suppose_trial", tokens=compact(value)),
+        "lost_site_id": lambda value: say("suppose_lost", site=names.site(value)),
+    }
+    parts = [said[key](value) if key in said else named(f"{key} {value}", None) for key, value in parameters.items()]
+    return joined(parts) if parts else say("suppose_nothing")

@@ -150,6 +150,8 @@ class Readings:
     """Tokens from origin to serving site, over all models: as the matching would, and as it was."""
     unserved: pl.DataFrame
     binding: pl.DataFrame
+    what_if: pl.DataFrame
+    """Scenarios, a row a measure and pool or origin: as forecast, as supposed, the difference."""
     models: dict[str, str]
     versions: dict[str, str]
 
@@ -352,6 +354,13 @@ def _read_week(
              "binding_hours_count": pl.Int64, "peak_fill_ratio": number, "value_rank": pl.Int64},
             "select resource_kind, resource_id, site_id, accelerator_id, link_id, binding_hours_count, peak_fill_ratio,"
             " value_rank from capacity.fct_binding_constraint_weekly where iso_week = $iso_week order by all", named_week,
+        ),
+        what_if=published.frame(
+            "capacity.fct_what_if",
+            {"scenario": text, "parameters": text, "metric": text, "site_id": text, "accelerator_id": text,
+             "base_value": number, "scenario_value": number, "difference_value": number},
+            "select scenario, parameters, metric, site_id, accelerator_id, base_value, scenario_value, difference_value"
+            " from capacity.fct_what_if where cutoff_week = $iso_week order by all", named_week,
         ),
         models={
             row["model_id"]: row["model_name"] or row["model_id"]

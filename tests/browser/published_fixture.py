@@ -235,7 +235,18 @@ def _matching(pools: list[dict], links: pl.DataFrame, randoms: np.random.Generat
                     "accelerator_id": None, "link_id": link_id, "binding_hours_count": 9, "peak_fill_ratio": 1.0, "value_rank": 1})
     unserved = [{"iso_week": LAST_WEEK, "origin_site_id": "cn-gd", "model_id": "model-0", "constraint_kind": kind,
                  "resource_id": "none", "tokens": 10**9} for kind in ("capacity", "latency")]
+    what_if = [
+        {"cutoff_week": LAST_WEEK, "scenario": scenario, "metric": metric, "site_id": "cn-gd",
+         "accelerator_id": "ascend-910c" if metric == "short_accelerators" else "all", "parameters": parameters,
+         "base_value": 100.0, "scenario_value": 100.0 + more, "difference_value": float(more)}
+        for scenario, parameters, more in (
+            ("growth_10_percent", '{"growth_ratio": 0.1}', 40), ("largest_hub_lost", '{"lost_site_id": "gz-ga"}', 250),
+            ("trial", '{"trial_tokens": 1000000000000.0}', 0), ("cut", '{"cut_ratio": 0.15, "elasticity": 1.0}', 20),
+            ("late", '{"slip_weeks": 4, "unheard_of": 1}', 10),
+        ) for metric in ("short_accelerators", "unserved_tokens")
+    ]
     return {
+        "capacity.fct_what_if": pl.DataFrame(what_if),
         "capacity.fct_matching_plan": pl.DataFrame(flows, infer_schema_length=None),
         "capacity.fct_binding_constraint_weekly": pl.DataFrame(binding, infer_schema_length=None),
         "capacity.fct_unserved_demand_weekly": pl.DataFrame(unserved),

@@ -314,6 +314,17 @@ def test_last_weeks_decisions_are_followed_up(report: Report, open_report: Open)
     assert abs(total - amounts["gap now"]) <= 2  # each is rounded to a whole accelerator
 
 
+def test_matching_shows_flows_what_binds_and_scenarios_and_no_money(report: Report, open_report: Open) -> None:
+    """What a planner may know of the optimum is hours and tokens; what they are worth is the finance edition's."""
+    text = open_report(report.html, "#lang=en").page.locator("#matching").inner_text()
+    assert "tokens elsewhere" in text and "binds longest" in text
+    assert "1.00B tokens" in text and "because a pool is full" in text
+    assert "If Gui'an is lost, 250 more accelerators are short in the worst week" in text
+    assert "price −15%, elasticity 1 (assumption)" in text and "unheard_of 1" in text
+    for money in ("CNY", "¥", "yuan"):
+        assert money not in text
+
+
 def test_the_fan_shows_the_marts_numbers(report: Report, open_report: Open) -> None:
     """A chart of another pool under this pool's title is worse than no chart."""
     opened = open_report(report.html, "#lang=en&site=cn-zj&pool=nvidia-h20")
