@@ -352,19 +352,19 @@ STRINGS: dict[str, dict[str, str]] = {
               "region above for its page in full, with data tables.",
     },
     "region_short": {
-        "zh": "{region}：忙时需求 {demand} 卡，已超过可用的 {usable} 卡（{load}）；{actions} 项行动，新增 {added} 卡。",
-        "en": "{region}: busy-hour demand of {demand} is above the {usable} usable already ({load}); {actions} actions add {added}.",
+        "zh": "{region}：忙时需求 {demand} 卡，已超过可用的 {usable} 卡（{load}）；{do}。",
+        "en": "{region}: busy-hour demand of {demand} is above the {usable} usable already ({load}); {do}.",
     },
     "region_crosses": {
-        "zh": "{region}：忙时需求 {demand} 卡，占可用 {usable} 卡的 {load}；中位数在 {week} 越线；{actions} 项行动，新增 {added} 卡。",
-        "en": "{region}: busy-hour demand of {demand} fills {load} of the {usable} usable; the median crosses in {week}; {actions} actions "
-              "add {added}.",
+        "zh": "{region}：忙时需求 {demand} 卡，占可用 {usable} 卡的 {load}；中位数在 {week} 越线；{do}。",
+        "en": "{region}: busy-hour demand of {demand} fills {load} of the {usable} usable; the median crosses in {week}; {do}.",
     },
     "region_holds": {
-        "zh": "{region}：忙时需求 {demand} 卡，占可用 {usable} 卡的 {load}；13 周内中位数不越线；{actions} 项行动，新增 {added} 卡。",
-        "en": "{region}: busy-hour demand of {demand} fills {load} of the {usable} usable; the median stays below for 13 weeks; {actions} "
-              "actions add {added}.",
+        "zh": "{region}：忙时需求 {demand} 卡，占可用 {usable} 卡的 {load}；13 周内中位数不越线；{do}。",
+        "en": "{region}: busy-hour demand of {demand} fills {load} of the {usable} usable; the median stays below for 13 weeks; {do}.",
     },
+    "region_do": {"zh": "行动 {actions} 项（新增 {added} 卡）", "en": "actions: {actions}, adding {added}"},
+    "region_rest": {"zh": "无需行动", "en": "no action needed"},
     "region_unknown": {"zh": "{region}：可用 {usable} 卡；没有预测。", "en": "{region}: {usable} usable; there is no forecast."},
     "region_hours": {
         "zh": "峰值小时为{weekday} {hour}:00，是平均小时的 {peak}。",

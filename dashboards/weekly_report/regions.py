@@ -96,8 +96,8 @@ def _region(
     added = sum(row["add_accelerator_count"] or 0 for row in actions)
     short = demand is not None and demand > usable
     values = {"region": region_name(region), "demand": whole(demand), "usable": whole(usable),
-              "load": percent(demand / usable if demand is not None and usable else None), "actions": whole(len(actions)),
-              "added": whole(added), "week": same(iso_week_of(crossing)) if crossing else same("–")}
+              "load": percent(demand / usable if demand is not None and usable else None), "week": same(iso_week_of(crossing)) if crossing else same("–")}
+    values["do"] = say("region_do", actions=whole(len(actions)), added=whole(added)) if actions else say("region_rest")
     key = "region_short" if short else "region_crosses" if crossing else "region_holds" if not forecast.is_empty() else "region_unknown"
     weeks = hours.group_by("week_start_date").agg(pl.all().exclude("site_id", "week_start_date", "hub_region").sum()).sort(
         "week_start_date").filter(pl.col("installed_accelerator_hours") > 0)

@@ -6,9 +6,9 @@
   const root = document.documentElement;
   const NARROW = 440;
   const PRINT_HEIGHT_RATIO = 0.64;
-  const OVERVIEW_HEIGHTS = { fan: 230, hours: 165, waste: 165 };
+  const OVERVIEW_HEIGHTS = { fan: 240, hours: 170, waste: 170 };
   const ALONE_HEIGHTS = { fan: 400, hours: 280, waste: 280 };
-  const PRINT_HEIGHTS = { fan: 132, hours: 84, waste: 84 };
+  const PRINT_HEIGHTS = { fan: 140, hours: 88, waste: 88 };
   const state = { lang: data.language, site: null, pool: "", region: "", product: "" };
   const number = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
   const byId = (id) => document.getElementById(id);
@@ -62,7 +62,7 @@
     layout.height = height;
     layout.showlegend = false;
     layout.font = { size: 11 };
-    layout.margin = Object.assign({}, layout.margin, { t: 6, b: 28, l: 44, r: 8 });
+    layout.margin = Object.assign({}, layout.margin, { t: 16, b: 28, l: 44, r: 8 });
     layout.xaxis = Object.assign({}, layout.xaxis, { title: undefined, tickangle: 0, nticks: 6 });
     layout.yaxis = Object.assign({}, layout.yaxis, { title: undefined, nticks: 5 });
   }
