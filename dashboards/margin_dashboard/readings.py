@@ -64,10 +64,8 @@ class Period:
         if self.kind == "month":
             part = " and is_to_date" if self.to_date else ""
             return f"month_start_date = date {literal(self.first_date.replace(day=1).isoformat())}{part}"
-        return (
-            f"week_start_date between date {literal(self.first_date.isoformat())} "
-            f"and date {literal(self.last_date.isoformat())}"
-        )
+        monday = self.first_date - timedelta(days=self.first_date.weekday())
+        return _between(monday, self.last_date)
 
 
 @dataclass(frozen=True)
@@ -154,6 +152,9 @@ class Snapshot:
                 months.append(Period(f"{start:%Y-%m}", "month", start, last, to_date=last < following - timedelta(days=1)))
             start = following
         ordered = [*reversed(weeks), *several, *reversed(months)]
+        if not ordered:
+            year, week, _ = self.first_date.isocalendar()
+            ordered = [Period(f"{year}-W{week:02}", "week", self.first_date, self.last_date, to_date=True)]
         return {period.name: period for period in ordered}
 
     @property
@@ -511,7 +512,9 @@ class Reading:
 
     @property
     def _whole_weeks_of_period(self) -> str:
-        """The weeks that the period touches, for what is known by week only."""
+        """The weeks that the period touches, for what is known by week only; none without a period."""
+        if self.period is None:
+            return "false"
         first = self.period.first_date - timedelta(days=self.period.first_date.weekday())
         return _between(first, self.period.last_date)
 

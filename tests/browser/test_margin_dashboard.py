@@ -447,6 +447,19 @@ def test_the_printed_page_says_the_same_and_asks_for_nothing(served: Served, ope
     assert opened.complaints == []
 
 
+def test_a_file_without_sales_is_a_page_with_reasons(tmp_path: Path) -> None:
+    """Traces without prices, packages or capital are published too; a page that fails on them fails the whole run."""
+    published = build_finance(tmp_path, weeks=1, site_count=1, model_count=1)
+    with duckdb.connect() as connection:
+        connection.execute(f"attach '{published}' as edition; use edition")
+        for table in ("fct_margin_daily", "fct_package_burndown_daily", "fct_trial_conversion", "fct_capital_payback", "fct_price_position",
+                      "fct_unit_economics_weekly", "focus_cost_and_usage"):
+            connection.execute(f"delete from finance.{table}")
+    page = write_static_page(published, tmp_path / "margin.html").read_text("utf-8")
+    for reason in ("There is no list revenue", "No tokens were served", "Nothing is left of any package", "No capital is recorded"):
+        assert reason in page
+
+
 def test_every_sentence_is_there_in_both_languages() -> None:
     """A missing string stops the page of the other language."""
     incomplete = [key for key, texts in STRINGS.items() if set(texts) != {"zh", "en"} or not all(texts.values())]

@@ -159,3 +159,11 @@ def test_only_a_failure_after_this_publish_makes_it_provisional() -> None:
     for passed, hour, failed in ((False, 9, True), (False, 5, False), (True, 9, False)):
         audit = Audit(passed, datetime(2026, 11, 24, hour), ())
         assert (snapshot(date(2026, 11, 2), date(2026, 11, 22), audit).failed_audit is not None) == failed
+
+
+def test_a_single_day_is_a_period_too() -> None:
+    """The first delivery of a new installation must open, not fail its run."""
+    held = snapshot(date(2026, 11, 22), date(2026, 11, 22))
+    assert held.latest_period == "2026-W47"
+    assert "date '2026-11-16'" in held.periods["2026-W47"].where
+    assert held.before(held.periods["2026-W47"]) is None
