@@ -158,6 +158,11 @@ STRINGS: dict[str, dict[str, str]] = {
     },
     "why_enough": {"zh": "可用供给在 13 周内充足。", "en": "Usable supply is enough for 13 weeks."},
     "why_no_demand": {"zh": "没有需求。", "en": "No demand."},
+    "why_new_pool": {
+        "zh": "尚无一整周的历史；预测取自同类站点，不据此下单。",
+        "en": "No whole week is known yet; the forecast is that of sites like it, and no order rests on it.",
+    },
+    "why_could_bring": {"zh": "{site}有 {count} 卡长期空闲，可以调入。", "en": "{count} stand idle at {site} and could be brought."},
     "why_ended": {"zh": "自 {week} 起没有数据，未作预测。", "en": "No data since {week}, so no forecast."},
     "why_unplaced": {
         "zh": "站点或卡型未知，无法落实到行动；已计入合计。",
@@ -169,10 +174,6 @@ STRINGS: dict[str, dict[str, str]] = {
     "short_may_cross": {"zh": "上沿越线", "en": "may cross"},
     "short_enough": {"zh": "充足", "en": "enough"},
     "short_no_demand": {"zh": "无需求", "en": "no demand"},
-    "why_new_pool": {
-        "zh": "新资源池，还没有已知的周；需要 {shortfall} 卡。",
-        "en": "A new pool without a known week yet; {shortfall} accelerators are needed.",
-    },
     "short_new_pool": {"zh": "新资源池", "en": "new pool"},
     "short_ended": {"zh": "数据中断", "en": "data ended"},
     "short_unplaced": {"zh": "位置未知", "en": "place unknown"},
@@ -593,7 +594,6 @@ STRINGS: dict[str, dict[str, str]] = {
     "level_hub_region": {"zh": "枢纽区域", "en": "hub region"},
     "level_nation": {"zh": "全网", "en": "nation"},
     "model_seasonal_naive": {"zh": "季节朴素法", "en": "seasonal naive"},
-    "model_damped_drift": {"zh": "阻尼漂移", "en": "damped drift"},
     "model_weighted": {"zh": "加权平均", "en": "weighted"},
     "loses_to_naive": {"zh": "不及季节朴素法", "en": "loses to naive"},
     "model_in_use": {"zh": "采用", "en": "in use"},
@@ -696,10 +696,11 @@ STRINGS: dict[str, dict[str, str]] = {
     "text_committed": {"zh": "从计划日期当天或之后的第一个周一起计入；只有“已承诺”的计入。", "en": "Counted from the first Monday on or after the planned date; only those marked committed."},
     "term_forecast": {"zh": "预测", "en": "Forecast"},
     "text_forecast": {
-        "zh": "按周的忙时需求。季节朴素法重复上周；阻尼漂移按稳健周增长延续并逐周减弱 5%；加权平均按每个序列的过往损失合并两者。区间来自各模型自身过去的误差，跨序列汇总，随提前期按平方根放宽。",
-        "en": "Weekly busy-hour demand. Seasonal naive repeats last week; damped drift carries a robust weekly growth forward that fades by 5% "
-              "a week; weighted joins the two by each series' past loss. Bands come from each model's own past errors, pooled over series, "
-              "widening with the square root of the horizon.",
+        "zh": "按周的忙时需求：普通一周（五个工作日）的均值乘以该资源池的忙时系数（一周各小时第 95 百分位与均值之比的中位数）。季节朴素法重复上周；加权法按过往损失合并多种方法，区间按过往误差校准并跨序列汇总。各层级由同一组样本路径相加，缺口周从路径读出。若加权法在任一层级不如季节朴素法，则全部改用季节朴素法。",
+        "en": "Weekly busy-hour demand: the mean of an ordinary week (five workdays) times the pool's busy-hour factor (the median of the 95th "
+              "percentile of a week's hours over its mean). Seasonal naive repeats last week; weighted joins several methods by past loss, its bands "
+              "calibrated on past errors pooled over series. All levels are sums of the same sample paths, and crossing weeks are read from them. "
+              "Where weighted loses to seasonal naive at any level, seasonal naive is used at all.",
     },
     "term_confidence": {"zh": "置信度", "en": "Confidence"},
     "text_confidence": {

@@ -16,6 +16,8 @@ from orchestration.sql import identifier
 RUN_DEPENDENT_COLUMNS = frozenset({"ingested_at", "published_at", "run_id", "built_at"})
 # What readers were told before is no function of the landing files either.
 RUN_DEPENDENT_TABLES = frozenset({("quality", "fct_restatements")})
+# Tables that also keep what was forecast before: only their newest is a function of the landing files.
+CUTOFF_COLUMNS = {("capacity", "fct_forecast_accuracy"): "cutoff_date"}
 
 
 def hash_tables(connection: duckdb.DuckDBPyConnection, schemas: Sequence[str]) -> dict[str, str]:
@@ -31,9 +33,18 @@ def hash_tables(connection: duckdb.DuckDBPyConnection, schemas: Sequence[str]) -
         if column not in RUN_DEPENDENT_COLUMNS and (schema, table) not in RUN_DEPENDENT_TABLES:
             columns.setdefault((schema, table), []).append((column, data_type))
     return {
-        f"{schema}.{table}": _hash_table(connection, f"{identifier(schema)}.{identifier(table)}", names)
+        f"{schema}.{table}": _hash_table(
+            connection, _rows_to_hash(schema, table, {name for name, _ in names}), names)
         for (schema, table), names in columns.items()
     }
+
+
+def _rows_to_hash(schema: str, table: str, columns: set[str]) -> str:
+    name = f"{identifier(schema)}.{identifier(table)}"
+    cutoff = CUTOFF_COLUMNS.get((schema, table))
+    if cutoff not in columns:
+        return name
+    return f"(select * from {name} where {cutoff} = (select max({cutoff}) from {name}))"
 
 
 def _hash_table(

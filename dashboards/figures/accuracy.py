@@ -10,7 +10,6 @@ from dashboards.bilingual import spoken
 
 LOOKS = {
     "seasonal_naive": (theme.MUTED_INK, "dash", "circle-open"),
-    "damped_drift": (theme.GREEN, "dot", "square"),
     "weighted": (theme.BLUE, "solid", "diamond"),
 }
 

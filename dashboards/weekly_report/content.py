@@ -57,7 +57,7 @@ WASTE_SITES = 15
 BUSIEST_LINKS = 10
 NAMED_POOLS = 6
 ACCURACY_LEVELS = ("site_accelerator", "site", "hub_region", "nation")
-RIVALS = ("damped_drift", "weighted")
+RIVALS = ("weighted",)
 """Models that may take seasonal naive's place."""
 ALL_TYPES = ""
 
@@ -152,7 +152,9 @@ def _why(row: dict, names: Names) -> Bilingual:
         link = named(why["link_id"], why["link_id"])
         key = "why_link" if row["action"] == "move_load" else "why_could_move"
         parts.append(say(key, link=link, site=names.site(why["to_site_id"])))
-    if why["code"] not in ("ended", "unplaced") and why.get("known_weeks", 0) < 8:
+    if "from_site_id" in why and row["action"] == "none":
+        parts.append(say("why_could_bring", count=whole(why["move_accelerators"]), site=names.site(why["from_site_id"])))
+    if why["code"] not in ("ended", "unplaced", "new_pool") and why.get("known_weeks", 0) < 8:
         parts.append(say("why_few_weeks", count=whole(why["known_weeks"])))
     return joined(parts, "sentence_separator")
 

@@ -11,14 +11,16 @@ from orchestration.defs.resources import HomeFolder
 from orchestration.finance.payback import CAPITAL_PAYBACK, growth_paths, payback
 from orchestration.forecasting.forecast import forecast_all
 from orchestration.forecasting.iso_weeks import monday_of
-from orchestration.forecasting.tables import TABLES
+from orchestration.forecasting.past_forecasts import losing_levels_in_use
+from orchestration.forecasting.tables import DEMAND_FORECAST, TABLES
 from orchestration.home import Home
 
 INPUTS = (
     ["capacity", "fct_supply_demand_daily"], ["capacity", "fct_supply_demand_weekly"],
     ["staging", "stg_reference__planned_deliveries"], ["capacity", "dim_link"], ["capacity", "dim_site"],
+    ["staging", "stg_reference__holidays"], ["intermediate", "int_inventory__pools"],
 )
-
+YARDSTICK_CHECK = "not_worse_than_seasonal_naive"
 
 
 def specs() -> list[dg.AssetSpec]:
@@ -36,12 +38,19 @@ def specs() -> list[dg.AssetSpec]:
     )]
 
 
-@dg.multi_asset(name="forecast", specs=specs(), pool="warehouse_writer")
-def forecast(home_folder: HomeFolder) -> Iterator[dg.MaterializeResult]:
+@dg.multi_asset(
+    name="forecast", specs=specs(), pool="warehouse_writer",
+    check_specs=[dg.AssetCheckSpec(
+        YARDSTICK_CHECK, asset=["capacity", DEMAND_FORECAST.name], blocking=True,
+        description="At no level does the model in use lose to seasonal naive, in the backtest or in what was forecast before.",
+    )],
+)
+def forecast(home_folder: HomeFolder) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Forecasts demand after the latest whole week and writes every table of the forecast at once."""
-    frames, cutoff_week = compute(home_folder.home)
-    row_counts = warehouse.write_tables(home_folder.home, "capacity", frames)
-    row_counts |= warehouse.write_tables(home_folder.home, "finance", payback_of(home_folder.home, frames))
+    home = home_folder.home
+    frames, cutoff_week = compute(home)
+    row_counts = warehouse.write_tables(home, "capacity", frames)
+    row_counts |= warehouse.write_tables(home, "finance", payback_of(home, frames))
     yield dg.MaterializeResult(
         asset_key=["finance", CAPITAL_PAYBACK.name], metadata={"dagster/row_count": row_counts[CAPITAL_PAYBACK.name]}
     )
@@ -50,6 +59,18 @@ def forecast(home_folder: HomeFolder) -> Iterator[dg.MaterializeResult]:
             asset_key=["capacity", table.name],
             metadata={"dagster/row_count": row_counts[table.name], "cutoff_week": cutoff_week or "none"},
         )
+    yield yardstick_check(frames)
+
+
+def yardstick_check(frames: Mapping[str, pl.DataFrame]) -> dg.AssetCheckResult:
+    """Whether the model in use loses to seasonal naive at a level; failing, it blocks what comes after the forecast."""
+    in_use = frames[DEMAND_FORECAST.name].filter("is_in_use")["model"].unique().sort().to_list()
+    losing = losing_levels_in_use(frames["fct_demand_forecast"], frames["fct_forecast_accuracy"])
+    return dg.AssetCheckResult(
+        asset_key=["capacity", DEMAND_FORECAST.name], check_name=YARDSTICK_CHECK, passed=not losing,
+        description="; ".join(f"{level}: {loss:.3f} of seasonal naive's loss" for level, loss in losing.items()) or None,
+        metadata={"model_in_use": ", ".join(in_use) or "none"},
+    )
 
 
 def compute(home: Home, cutoff_week: str | None = None) -> tuple[dict, str | None]:
@@ -76,6 +97,11 @@ def compute(home: Home, cutoff_week: str | None = None) -> tuple[dict, str | Non
             links=connection.execute("select * from capacity.dim_link").pl(),
             sites=connection.execute("select * from capacity.dim_site").pl(),
             cutoff_week=cutoff_week,
+            holidays=connection.execute("select holiday_date, day_type from staging.stg_reference__holidays").pl(),
+            node_sizes=connection.execute(
+                "select site_id, accelerator_id, max(accelerators_per_node) as largest_node from intermediate.int_inventory__pools"
+                " where accelerators_per_node > 0 group by all order by all"
+            ).pl(),
         ).by_table_name()
     return frames, cutoff_week
 

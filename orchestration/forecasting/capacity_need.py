@@ -1,4 +1,4 @@
-"""From demand quantiles to a decision per pool: when supply runs out, what to order or move, and why.
+"""From demand paths to a decision per pool: when supply runs out, what to order or move, and why.
 
 A pool is what one site has of one accelerator type. Frames and arrays in, rows out; no forecasting, no
 wording: ``why`` is a code with numbers, and the report finds the words.
@@ -13,25 +13,33 @@ import json
 import math
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from statistics import NormalDist
 
 import numpy as np
 import polars as pl
 
+from orchestration.forecasting import staffing
 from orchestration.forecasting.demand_series import pool_series_id
 from orchestration.forecasting.iso_weeks import monday_of, week_of, weeks_after
-from orchestration.forecasting.tables import HORIZON_WEEKS, QUANTILES
+from orchestration.forecasting.staffing import SERVER_ACCELERATORS
+from orchestration.forecasting.tables import HORIZON_WEEKS
 
-ORDER_QUANTILE = 0.845
+ORDER_QUANTILE = 0.8451
 """Newsvendor quantile: unserved demand costs 2,478.62 - 384 a node-day, an idle node 384 (FORECAST, O1)."""
 FEWEST_WEEKS_FOR_ORDER_QUANTILE = 4
 LEAD_TIME_WEEKS = 12
 REVIEW_WEEKS = 1
-SERVER_ACCELERATORS = 8
+MOVE_ACCELERATORS_WEEKS = 4
+"""Weeks from the decision to move servers between sites to their service there. Assumption."""
+IDLE_RATIO = 0.5
+IDLE_WEEKS = 4
+"""A pool is idle whose busy hour asked for at most IDLE_RATIO of its usable supply in each of these weeks."""
 DEFAULT_USABLE_RATIO = 0.85
 """Usable over installed where no pool shows it. Assumption."""
+DEFAULT_AVAILABLE_RATIO = 0.98273
+"""Up over installed where no pool shows it: 11% of accelerators fail a year, 72 hours of repair, 1% planned (O3)."""
 
 UNKNOWN = "unknown"
+CROSSING_SHARES = (0.1, 0.5, 0.9)
 
 HIGH_CONFIDENCE = (8, 0.15)
 MEDIUM_CONFIDENCE = (4, 0.30)
@@ -51,8 +59,13 @@ class Pool:
     last_known_week: str
     weekly_growth_ratio: float
     wape: float | None
-    quantiles: np.ndarray | None
-    """(horizon, quantile); None when the series has ended."""
+    paths: np.ndarray | None
+    """Demand paths (path, week of the horizon); None when there is no forecast."""
+    available_ratio: float = DEFAULT_AVAILABLE_RATIO
+    largest_node: int = SERVER_ACCELERATORS
+    """Accelerators that fail as one."""
+    recent_use_ratio: float | None = None
+    """The most of IDLE_WEEKS weeks' demand over usable supply; None when one of them is not known."""
     committed: list[int] = field(default_factory=lambda: [0] * HORIZON_WEEKS)
 
     @property
@@ -60,18 +73,22 @@ class Pool:
         """Usable accelerators in each week of the horizon, committed deliveries included."""
         return self.usable + np.cumsum(self.committed) * self.usable_ratio
 
-
-def demand_at(quantiles: np.ndarray, level: float) -> np.ndarray:
-    """Demand at any quantile level, by straight lines between QUANTILES in normal scores."""
-    scores = [NormalDist().inv_cdf(quantile) for quantile in QUANTILES]
-    score = NormalDist().inv_cdf(level)
-    return np.array([np.interp(score, scores, row) for row in quantiles])
+    @property
+    def installed_then(self) -> float:
+        """Accelerators installed at the end of the horizon, committed deliveries included."""
+        return self.usable / self.usable_ratio + sum(self.committed)
 
 
-def first_crossing(demand: np.ndarray, supply: np.ndarray) -> int | None:
-    """The first week ahead (1 is next week) in which demand exceeds supply; None when it never does."""
-    above = np.flatnonzero(demand > supply)
-    return int(above[0]) + 1 if len(above) else None
+def demand_at(paths: np.ndarray, level: float) -> np.ndarray:
+    """The demand quantile of each week, over paths."""
+    return np.quantile(paths, level, axis=0)
+
+
+def crossing_week(paths: np.ndarray, supply: np.ndarray, share: float) -> int | None:
+    """The week ahead (1 is next week) by which that share of paths has exceeded supply; None when it never does."""
+    crossed = np.maximum.accumulate(paths > supply, axis=1).mean(axis=0)
+    by = np.flatnonzero(crossed >= share - 1e-12)
+    return int(by[0]) + 1 if len(by) else None
 
 
 def order_up_to(target: float, usable: float, on_order: float, usable_ratio: float) -> int:
@@ -79,16 +96,30 @@ def order_up_to(target: float, usable: float, on_order: float, usable_ratio: flo
 
     ``target``, ``usable`` and ``on_order`` are usable accelerators; a new one adds ``usable_ratio``.
     """
-    gap = target - usable - on_order
-    if gap <= 0:
+    servers = staffing.order_up_to(
+        target / SERVER_ACCELERATORS, usable / SERVER_ACCELERATORS, on_order / SERVER_ACCELERATORS, usable_ratio
+    )
+    return servers * SERVER_ACCELERATORS
+
+
+def spare_accelerators(target: float, installed: float, available_ratio: float, largest_node: int) -> int:
+    """Accelerators beyond ``installed`` that failures ask for, in whole servers of eight.
+
+    So that the target is carried, at full use, with 99.9% of certainty when servers fail one by one, and when the
+    largest node fails (N+1). Large pools have both in the slack of their target utilization; small ones do not.
+    """
+    if target <= 0:
         return 0
-    return math.ceil(gap / usable_ratio / SERVER_ACCELERATORS) * SERVER_ACCELERATORS
+    servers = staffing.installed_for(staffing.servers_of(target), available_ratio) - staffing.servers_of(installed)
+    needed = servers * SERVER_ACCELERATORS
+    if installed * available_ratio - largest_node < target:
+        needed = max(needed, largest_node)
+    return staffing.servers_of(max(needed, 0)) * SERVER_ACCELERATORS
 
 
-def expected_excess(quantiles: np.ndarray, supply: float) -> float:
-    """The mean of demand above supply, from one week's quantiles (straight lines between, flat ends)."""
-    levels = np.linspace(0.0005, 0.9995, 1000)
-    return float(np.maximum(np.interp(levels, QUANTILES, quantiles) - supply, 0).mean())
+def expected_excess(demand: np.ndarray, supply: float) -> float:
+    """The mean over paths of demand above supply."""
+    return float(np.maximum(demand - supply, 0).mean())
 
 
 def confidence_of(known_weeks: int, wape: float | None) -> str:
@@ -139,6 +170,17 @@ def current_supply(supply_demand_daily: pl.DataFrame, cutoff_week: str) -> pl.Da
     )
 
 
+def available_ratio(supply_demand_daily: pl.DataFrame) -> float:
+    """Up over installed accelerator hours of all pools and days; the default where nothing is installed.
+
+    Of all, because a pool has too few failures to know its own: one bad week of a small site is no availability.
+    """
+    installed, available = (
+        supply_demand_daily[f"{name}_accelerator_hours"].cast(pl.Float64).fill_null(0).sum() for name in ("installed", "available")
+    )
+    return min(available / installed, 1.0) if installed > 0 and available > 0 else DEFAULT_AVAILABLE_RATIO
+
+
 def commit(pools: dict[str, Pool], planned_deliveries: pl.DataFrame, cutoff_week: str) -> None:
     """Enter committed deliveries into the pools, each from the first Monday on or after its date.
 
@@ -178,9 +220,11 @@ def is_placed(pool: Pool) -> bool:
 def _reason(pool: Pool, crossing_p50: int | None, shortfall: float) -> str:
     if not is_placed(pool):
         return "unplaced"
-    if pool.quantiles is None:
+    if not pool.known_weeks:
+        return "new_pool"
+    if pool.paths is None:
         return "ended"
-    if pool.quantiles.max() <= 0:
+    if pool.paths.max() <= 0:
         return "no_demand"
     if pool.supply.max() <= 0:
         return "no_supply"
@@ -195,28 +239,56 @@ def _rounded(value: float | None, digits: int) -> float | None:
     return None if value is None else round(float(value), digits)
 
 
+@dataclass
+class _Plan:
+    """What is still free to give, while pools choose in the order of urgency."""
+
+    pools: dict[str, Pool]
+    spare: dict[str, float]
+    around: dict[str, list[tuple[float, str, str]]]
+
+    def load_taker(self, pool: Pool, shortfall: float) -> tuple[str, str] | None:
+        """The nearest site one link away with this much to spare in the same type, and the link."""
+        return next(
+            ((site, link) for _, site, link in self.around.get(pool.site_id, ())
+             if self.spare.get(pool_series_id(site, pool.accelerator_id), 0) >= shortfall),
+            None,
+        )
+
+    def idle_donor(self, pool: Pool, count: int) -> str | None:
+        """The pool with the most to spare that has stood idle in the same type and can give ``count`` accelerators."""
+        donors = [
+            (self.spare[key], key) for key, other in self.pools.items()
+            if key in self.spare and other.accelerator_id == pool.accelerator_id and other.site_id != pool.site_id
+            and other.recent_use_ratio is not None and other.recent_use_ratio <= IDLE_RATIO
+            and self.spare[key] >= count * other.usable_ratio
+        ]
+        return max(donors)[1] if donors else None
+
+
 def capacity_need(pools: dict[str, Pool], links: pl.DataFrame, cutoff_week: str, model: str) -> list[dict]:
     """One row of fct_capacity_need per pool.
 
-    Order: up to the ORDER_QUANTILE of busy-hour demand after lead time and review; up to the median where
-    history is too short for a measured spread, because nobody should buy on an assumed one. Move instead: where a site
-    one link away keeps, at the same quantile and in every week, at least the largest shortfall free in the
-    same accelerator type; the most urgent pool chooses first and what it takes is gone. A move needs no lead
-    time, so a pool whose median does not cross waits (none) as long as one is possible.
+    Order: up to the ORDER_QUANTILE of busy-hour demand after lead time and review, and the spares that failures ask
+    for; up to the median where history is too short for a measured spread, because nobody should buy on an assumed
+    one, and nothing where no week is known. Instead, where possible: move load to a site one link away that keeps,
+    at the same quantile and in every week, at least the largest shortfall free in the same accelerator type; else
+    move accelerators from a pool of the type that has stood idle and keeps enough. The most urgent pool chooses
+    first and what it takes is gone. A move needs less lead time than an order, so a pool whose median does not cross
+    waits (none) as long as one is possible.
     """
     monday = monday_of(cutoff_week)
     horizon = LEAD_TIME_WEEKS + REVIEW_WEEKS
-    around = _neighbours(links)
-    safe_demand = {key: demand_at(pool.quantiles, order_quantile(pool.known_weeks))
-                   for key, pool in pools.items() if pool.quantiles is not None and is_placed(pool)}
+    safe_demand = {key: demand_at(pool.paths, order_quantile(pool.known_weeks))
+                   for key, pool in pools.items() if pool.paths is not None and is_placed(pool) and pool.known_weeks}
     spare = {key: float((pools[key].supply - demand).min()) for key, demand in safe_demand.items()}
+    plan = _Plan(pools, spare, _neighbours(links))
     crossings: dict[str, dict[float, int | None]] = {}
     for key, pool in pools.items():
         short_now = pool.demand is not None and pool.demand > pool.usable
         crossings[key] = {
-            level: (0 if short_now else first_crossing(pool.quantiles[:, QUANTILES.index(level)], pool.supply))
-            if key in safe_demand else None
-            for level in (0.1, 0.5, 0.9)
+            share: (0 if short_now else crossing_week(pool.paths, pool.supply, share)) if key in safe_demand else None
+            for share in CROSSING_SHARES
         }
 
     def urgency(key: str) -> tuple:
@@ -227,8 +299,8 @@ def capacity_need(pools: dict[str, Pool], links: pl.DataFrame, cutoff_week: str,
     for key in sorted(pools, key=urgency):
         pool = pools[key]
         crossing = crossings[key]
-        weeks = {level: None if step is None else week_of(weeks_after(monday, step))
-                 for level, step in crossing.items()}
+        weeks = {share: None if step is None else week_of(weeks_after(monday, step))
+                 for share, step in crossing.items()}
         shortfall = max(0.0, -spare[key]) if key in spare else 0.0
         why: dict = {
             "code": _reason(pool, crossing[0.5], shortfall),
@@ -238,25 +310,33 @@ def capacity_need(pools: dict[str, Pool], links: pl.DataFrame, cutoff_week: str,
             "shortfall_accelerators": _rounded(shortfall, 1),
             "committed_accelerators": sum(pool.committed),
         }
-        action, add_count, order_by, excess = "none", 0, None, 0.0
+        action, add_count, spare_count, order_by, excess = "none", 0, 0, None, 0.0
+        target = None
         if key in safe_demand:
+            target = float(safe_demand[key][horizon - 1])
             on_order = float(pool.supply[horizon - 1] - pool.usable)
-            excess = expected_excess(pool.quantiles[horizon - 1], float(pool.supply[horizon - 1]))
-            add_count = order_up_to(float(safe_demand[key][horizon - 1]), pool.usable, on_order, pool.usable_ratio)
-            move = next(
-                ((site, link) for _, site, link in around.get(pool.site_id, ())
-                 if shortfall > 0 and spare.get(pool_series_id(site, pool.accelerator_id), 0) >= shortfall),
-                None,
-            )
-            if move:
-                add_count = 0
-                why |= {"to_site_id": move[0], "link_id": move[1], "move_accelerators": math.ceil(shortfall)}
+            excess = expected_excess(pool.paths[:, horizon - 1], float(pool.supply[horizon - 1]))
+            add_count = order_up_to(target, pool.usable, on_order, pool.usable_ratio)
+            if add_count:
+                spare_count = spare_accelerators(
+                    target, pool.installed_then + add_count, pool.available_ratio, pool.largest_node)
+                add_count += spare_count
+            taker = plan.load_taker(pool, shortfall) if shortfall > 0 else None
+            donor = plan.idle_donor(pool, add_count) if add_count and not taker else None
+            if taker:
+                why |= {"to_site_id": taker[0], "link_id": taker[1], "move_accelerators": math.ceil(shortfall)}
                 if crossing[0.5] is not None:
                     action = "move_load"
-                    spare[pool_series_id(move[0], pool.accelerator_id)] -= shortfall
+                    spare[pool_series_id(taker[0], pool.accelerator_id)] -= shortfall
+            elif donor:
+                why |= {"from_site_id": pools[donor].site_id, "move_accelerators": add_count}
+                if crossing[0.5] is not None:
+                    action = "move_accelerators"
+                    order_by = _order_by(monday, crossing[0.5], MOVE_ACCELERATORS_WEEKS)
+                    spare[donor] -= add_count * pools[donor].usable_ratio
             elif add_count:
                 action = "add"
-                order_by = _order_by(monday, crossing[0.5])
+                order_by = _order_by(monday, crossing[0.5], LEAD_TIME_WEEKS)
         rows.append({
             "cutoff_week": cutoff_week,
             "site_id": pool.site_id,
@@ -264,10 +344,13 @@ def capacity_need(pools: dict[str, Pool], links: pl.DataFrame, cutoff_week: str,
             "now_p95_utilization_ratio": pool.now_p95_utilization_ratio,
             "demand_accelerator_count": _rounded(pool.demand, 2),
             "usable_accelerator_count": round(pool.usable, 1),
-            "runs_out_week_p10": weeks[0.9],
+            "runs_out_week_p10": weeks[0.1],
             "runs_out_week_p50": weeks[0.5],
-            "runs_out_week_p90": weeks[0.1],
-            "add_accelerator_count": add_count,
+            "runs_out_week_p90": weeks[0.9],
+            "order_quantile": order_quantile(pool.known_weeks) if key in safe_demand else None,
+            "order_up_to_accelerator_count": _rounded(target, 2),
+            "add_accelerator_count": add_count if action == "add" else 0,
+            "spare_accelerator_count": spare_count if action == "add" else 0,
             "order_by_date": order_by,
             "expected_shortfall_accelerator_count": round(excess, 2),
             "action": action,
@@ -278,7 +361,7 @@ def capacity_need(pools: dict[str, Pool], links: pl.DataFrame, cutoff_week: str,
     return rows
 
 
-def _order_by(cutoff_monday: date, crossing_p50: int | None) -> date | None:
+def _order_by(cutoff_monday: date, crossing_p50: int | None, lead_weeks: int) -> date | None:
     if crossing_p50 is None:
         return None
-    return weeks_after(cutoff_monday, crossing_p50 - LEAD_TIME_WEEKS)
+    return weeks_after(cutoff_monday, crossing_p50 - lead_weeks)

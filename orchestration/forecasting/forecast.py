@@ -5,27 +5,39 @@ Reading and writing them is Dagster's and the warehouse's work.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import numpy as np
 import polars as pl
 
-from orchestration.forecasting.backtest import ALL_SERIES, YARDSTICK, accuracy_rows
-from orchestration.forecasting.capacity_need import Pool, capacity_need, commit, current_supply
+from orchestration.forecasting import methods
+from orchestration.forecasting.backtest import ALL_SERIES, Backtest, backtest, losing_levels
+from orchestration.forecasting.capacity_need import (
+    IDLE_WEEKS,
+    Pool,
+    available_ratio,
+    capacity_need,
+    commit,
+    current_supply,
+)
 from orchestration.forecasting.demand_series import (
     HISTORY_WEEKS,
+    POOL,
+    WeeklySeries,
+    parents_of,
     pool_series_id,
     pool_weeks,
     weekly_series,
 )
 from orchestration.forecasting.iso_weeks import monday_of, week_of, weeks_after
-from orchestration.forecasting.seasonal_naive import (
-    MODELS,
-    past_forecasts,
-    past_quantiles,
-    weekly_log_growth,
-)
+from orchestration.forecasting.members import LEVELS as QUANTILE_LEVELS
+from orchestration.forecasting.members import Setting, seasonal_growth
+from orchestration.forecasting.panel import Panel, panel_of
+from orchestration.forecasting.past_forecasts import losing_record, scored_past
+from orchestration.forecasting.paths import Paths
+from orchestration.forecasting.rolling import COMBINED, YARDSTICK
 from orchestration.forecasting.tables import (
     BUSY_HOUR_DEMAND,
     CAPACITY_NEED,
@@ -36,22 +48,28 @@ from orchestration.forecasting.tables import (
     QUANTILES,
     SUPPLY_PLAN,
 )
-from orchestration.forecasting.weighted import weighted_average
 
-WEIGHTED = "weighted"
-FEWEST_SCORES = 20
-"""Forecast weeks scored at the pool level before a model other than the yardstick may be chosen."""
+BOTTOM = "site_accelerator"
+SEED = 7
+PATH_COUNT = 500
+FEWEST_POOL_SCORES = 20
+NO_SEASON = 1
+"""Busy hours of weeks have no season that a year or less of history shows."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """The tables of one forecast, each shaped as ``tables`` declares it."""
+    """The tables of one forecast, each shaped as ``tables`` declares it, and the paths they were read from."""
 
     demand_forecast: pl.DataFrame
     capacity_need: pl.DataFrame
     accuracy: pl.DataFrame
     busy_hour_demand: pl.DataFrame
     supply_plan: pl.DataFrame
+    model: str = YARDSTICK
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """Why a pool has no forecast, or only a fallback: a code of methods.REASONS."""
+    paths: Paths | None = field(default=None, repr=False)
 
     def by_table_name(self) -> dict[str, pl.DataFrame]:
         """Each frame by the name of its table."""
@@ -64,17 +82,18 @@ class Forecast:
         }
 
 
-def chosen_model(accuracy: list[dict]) -> str:
-    """The model with the lowest relative quantile loss over all pools, if below seasonal naive; else that."""
-    scores: dict[str, dict[str, float]] = {}
-    for row in accuracy:
-        if row["level"] == "site_accelerator" and row["series_id"] == ALL_SERIES:
-            scores.setdefault(row["model"], {})[row["metric"]] = row["value"]
-    rivals = [
-        (score["relative_quantile_loss"], model) for model, score in scores.items()
-        if score.get("relative_quantile_loss", 1.0) < 1.0 and score.get("scored_count", 0) >= FEWEST_SCORES
-    ]
-    return min(rivals)[1] if rivals else YARDSTICK
+def chosen_model(backtest_rows: list[dict], record: pl.DataFrame | None = None) -> str:
+    """The combination, unless it loses to seasonal naive at any level, in the backtest or in what was published.
+
+    One model for all levels, because they are sums of the same paths. With fewer than FEWEST_POOL_SCORES scored
+    weeks of pools the combination has no claim on an order, so it is seasonal naive then.
+    """
+    scored = sum(
+        float(row["value"]) for row in backtest_rows
+        if (row["level"], row["series_id"], row["model"], row["metric"]) == (BOTTOM, ALL_SERIES, COMBINED, "scored_count")
+    )
+    loses = losing_levels(backtest_rows, COMBINED) or (record is not None and losing_record(record, COMBINED))
+    return YARDSTICK if loses or scored < FEWEST_POOL_SCORES else COMBINED
 
 
 def forecast_all(
@@ -84,6 +103,9 @@ def forecast_all(
     links: pl.DataFrame,
     sites: pl.DataFrame,
     cutoff_week: str,
+    holidays: pl.DataFrame | None = None,
+    node_sizes: pl.DataFrame | None = None,
+    kept: pl.DataFrame | None = None,
 ) -> Forecast:
     """Demand quantiles for 13 weeks, their accuracy, and the decision per pool, as known after the cutoff week.
 
@@ -91,8 +113,11 @@ def forecast_all(
         supply_demand_daily, supply_demand_weekly: the marts; later weeks than the cutoff are not looked at.
         planned_deliveries: rows of the reference table valid at the cutoff.
         links: dim_link (link_id, a_site_id, b_site_id, one_way_ms).
-        sites: dim_site; a site that no mart row names has no pool and no row.
+        sites: dim_site (site_id and, where known, hub_region, site_kind); a site that no mart row names has no pool and no row.
         cutoff_week: ISO week, like 2026-W47.
+        holidays: (holiday_date, day_type); without it every week is an ordinary one.
+        node_sizes: (site_id, accelerator_id, largest_node): accelerators of a pool that fail as one.
+        kept: rows of fct_demand_forecast as they were made after earlier weeks; they are scored on what has come.
     """
     cutoff_monday = monday_of(cutoff_week)
     cutoff_date = cutoff_monday + timedelta(days=6)
@@ -102,48 +127,31 @@ def forecast_all(
     daily = supply_demand_daily.join(known_sites, on="site_id", how="semi").filter(
         pl.col("usage_date").is_between(weeks_after(cutoff_monday, -HISTORY_WEEKS), cutoff_date)
     )
-    weeks = pool_weeks(weekly, cutoff_week)
-
-    forecast_rows: list[dict] = []
-    history_rows: list[dict] = []
-    accuracy: list[dict] = []
-    pool_quantiles: dict[str, dict[str, np.ndarray]] = {}
-    for level in LEVELS:
-        series = weekly_series(weeks, level, cutoff_week)
-        given = {model: past_quantiles(past_forecasts(function, series.demand), series.demand)
-                 for model, function in MODELS.items()}
-        given[WEIGHTED] = weighted_average(list(given.values()), series.demand)
-        accuracy += accuracy_rows(series, given)
-        for row, series_id in enumerate(series.series_ids):
-            history_rows += [
-                {"cutoff_date": cutoff_date, "level": level, "series_id": series_id, "week_start_date": monday,
-                 "demand_accelerator_count": float(demand), "usable_accelerator_count": float(usable),
-                 "available_accelerator_count": float(available)}
-                for monday, demand, usable, available in zip(
-                    series.weeks, series.demand[row], series.usable[row], series.available[row], strict=True)
-                if np.isfinite(demand)
-            ]
-        for model, quantiles_by_origin in given.items():
-            quantiles = quantiles_by_origin[-1]
-            for row, series_id in enumerate(series.series_ids):
-                if not np.isfinite(quantiles[row]).all():
-                    continue
-                if level == "site_accelerator":
-                    pool_quantiles.setdefault(model, {})[series_id] = quantiles[row]
-                forecast_rows += [
-                    {"cutoff_date": cutoff_date, "level": level, "series_id": series_id, "target_date": target,
-                     "model": model, "quantile": quantile, "value": float(quantiles[row, step, index])}
-                    for step, target in enumerate(targets) for index, quantile in enumerate(QUANTILES)
-                ]
-
-    model = chosen_model(accuracy)
-    pools = _pools(weeks, daily, weekly, cutoff_week, pool_quantiles.get(model, {}), accuracy, model)
+    hub_regions = dict(sites.select("site_id", "hub_region").iter_rows()) if "hub_region" in sites.columns else {}
+    weeks = pool_weeks(daily, weekly, cutoff_week, holidays)
+    series = {level: weekly_series(weeks, level, cutoff_week, hub_regions) for level in LEVELS}
+    busy_hours = BUSY_HOUR_DEMAND.frame([
+        {"cutoff_date": cutoff_date, "level": level, "series_id": series_id, "week_start_date": monday,
+         "demand_accelerator_count": float(demand), "usable_accelerator_count": float(usable),
+         "available_accelerator_count": float(available)}
+        for level, each in series.items() for row, series_id in enumerate(each.series_ids)
+        for monday, demand, usable, available in zip(
+            each.weeks, each.demand[row], each.usable[row], each.available[row], strict=True)
+        if np.isfinite(demand)
+    ])
+    made = _forecast_pools(weeks, daily, sites, cutoff_week, hub_regions)
+    record = scored_past(DEMAND_FORECAST.frame([]) if kept is None else kept, busy_hours, cutoff_date)
+    model = chosen_model(made.backtest.rows, record)
+    pools = _pools(series[BOTTOM], daily, weekly, cutoff_week, made, model, node_sizes)
     commit(pools, planned_deliveries, cutoff_week)
     return Forecast(
-        demand_forecast=DEMAND_FORECAST.frame(forecast_rows),
+        demand_forecast=_forecast_frame(made, cutoff_date, model, hub_regions),
         capacity_need=CAPACITY_NEED.frame(capacity_need(pools, links, cutoff_week, model)),
-        accuracy=FORECAST_ACCURACY.frame([{"cutoff_date": cutoff_date, **row} for row in accuracy]),
-        busy_hour_demand=BUSY_HOUR_DEMAND.frame(history_rows),
+        accuracy=pl.concat([
+            FORECAST_ACCURACY.frame([{"cutoff_date": cutoff_date, "basis": "backtest", **row} for row in made.backtest.rows]),
+            record,
+        ]).sort(FORECAST_ACCURACY.grain),
+        busy_hour_demand=busy_hours,
         supply_plan=SUPPLY_PLAN.frame([
             {"cutoff_date": cutoff_date, "site_id": pool.site_id, "accelerator_id": pool.accelerator_id,
              "target_date": target, "usable_accelerator_count": float(usable),
@@ -151,19 +159,104 @@ def forecast_all(
             for pool in pools.values()
             for target, usable, committed in zip(targets, pool.supply, pool.committed, strict=True)
         ]),
+        model=model,
+        reasons=made.reasons,
+        paths=made.paths.get(model),
     )
 
 
+@dataclass(frozen=True)
+class _Made:
+    """What was forecast of the pools: coherent paths by model, and what the backtest said."""
+
+    paths: dict[str, Paths]
+    reasons: dict[str, str]
+    backtest: Backtest
+    panel: Panel | None = None
+
+
+def _forecast_pools(
+    weeks: pl.DataFrame, daily: pl.DataFrame, sites: pl.DataFrame, cutoff_week: str, hub_regions: Mapping[str, str | None]
+) -> _Made:
+    """Paths of every pool, by the combination and by seasonal naive; a pool of no known week starts from its like.
+
+    A pool without a row in the cutoff week has left service: nothing is installed, nobody asks. It has no forecast.
+    """
+    in_service = daily.filter(pl.col("usage_date") >= monday_of(cutoff_week)).select(POOL).unique()
+    history = weeks.join(in_service, on=POOL, how="semi").select(
+        pl.concat_str(POOL, separator="/").alias("series_id"), pl.col("week_start_date").alias("period"),
+        pl.col("demand").alias("value"),
+    )
+    if history.is_empty():
+        return _Made({}, {}, Backtest([], None))
+    # A row for the cutoff week, so that a history that ended earlier ends there and not the clock.
+    cutoff_monday = monday_of(cutoff_week)
+    if history["period"].max() < cutoff_monday:
+        first = history["series_id"].min()
+        history = pl.concat([history, pl.DataFrame(
+            {"series_id": [first], "period": [cutoff_monday], "value": [None]}, schema=history.schema)])
+    panel = panel_of(history, "1w")
+    setting = Setting("1w", NO_SEASON, HORIZON_WEEKS, SEED)
+    tested = backtest(panel, BOTTOM, parents_of(panel.series_ids, hub_regions), setting)
+    kinds = dict(sites.select("site_id", "site_kind").iter_rows()) if "site_kind" in sites.columns else {}
+    groups = {
+        pool_series_id(site, accelerator): kinds.get(site) or "unknown"
+        for site, accelerator in in_service.sort(POOL).iter_rows()
+    }
+    made = methods.forecast(
+        history, frequency="1w", season_length=NO_SEASON, horizon=HORIZON_WEEKS, quantiles=tuple(QUANTILE_LEVELS),
+        seed=SEED, cold_start_groups=groups,
+        past=methods.Past(
+            panel.series_ids, tuple(panel.periods[origin - 1] for origin in tested.rolled.origins), tested.rolled.members),
+    )
+    naive = replace(made, marginals=_marginals_of(made, YARDSTICK))
+    paths = {
+        name: methods.paths_of(each, season_length=NO_SEASON, seed=SEED, count=PATH_COUNT)
+        for name, each in ((COMBINED, made), (YARDSTICK, naive))
+    }
+    return _Made(paths, made.reasons, tested, made.panel)
+
+
+def _marginals_of(made: methods.Forecast, model: str) -> np.ndarray:
+    """Quantiles at QUANTILE_LEVELS of one model of a forecast, (series, horizon, level); NaN where it has none."""
+    marginals = np.full(made.marginals.shape, np.nan)
+    row_of = {series_id: row for row, series_id in enumerate(made.panel.series_ids)}
+    rows = made.quantiles.filter(pl.col("model") == model).sort("series_id", "target", "quantile")
+    for (series_id,), values in rows.group_by("series_id", maintain_order=True):
+        marginals[row_of[series_id]] = values["value"].to_numpy().reshape(marginals.shape[1:])
+    return marginals
+
+
+def _forecast_frame(made: _Made, cutoff_date, model: str, hub_regions: Mapping[str, str | None]) -> pl.DataFrame:
+    """Rows of fct_demand_forecast: quantiles of the paths at every level, by model."""
+    frames = []
+    for name, below in made.paths.items():
+        by_level = {BOTTOM: below} | {
+            level: below.aggregate(parents) for level, parents in parents_of(below.series_ids, hub_regions).items()
+        }
+        frames += [
+            paths.quantiles(QUANTILES).select(
+                pl.lit(cutoff_date).alias("cutoff_date"), pl.lit(level).alias("level"), "series_id",
+                pl.col("target").alias("target_date"), pl.lit(name).alias("model"), "quantile", "value",
+                pl.lit(name == model).alias("is_in_use"),
+            )
+            for level, paths in by_level.items() if paths.series_ids
+        ]
+    if not frames:
+        return DEMAND_FORECAST.frame([])
+    return pl.concat(frames).cast(dict(DEMAND_FORECAST.schema)).sort(DEMAND_FORECAST.grain)
+
+
 def _pools(
-    weeks: pl.DataFrame, daily: pl.DataFrame, weekly: pl.DataFrame, cutoff_week: str,
-    quantiles: dict[str, np.ndarray], accuracy: list[dict], model: str,
+    series: WeeklySeries, daily: pl.DataFrame, weekly: pl.DataFrame, cutoff_week: str, made: _Made, model: str,
+    node_sizes: pl.DataFrame | None,
 ) -> dict[str, Pool]:
     """Every pool that has a week or supply, with what the decision needs."""
-    series = weekly_series(weeks, "site_accelerator", cutoff_week)
-    growth = dict(zip(series.series_ids, np.expm1(weekly_log_growth(series.demand)), strict=True))
     row_of = {series_id: row for row, series_id in enumerate(series.series_ids)}
-    wape = {row["series_id"]: row["value"] for row in accuracy
-            if row["level"] == "site_accelerator" and row["model"] == model and row["metric"] == "wape"}
+    growth = dict(zip(
+        series.series_ids, np.expm1(seasonal_growth(series.demand, NO_SEASON)) if len(series.weeks) else (), strict=True))
+    wape = {row["series_id"]: float(row["value"]) for row in made.backtest.rows
+            if row["level"] == BOTTOM and row["model"] == model and row["metric"] == "wape"}
     ratios = {
         pool_series_id(row["site_id"], row["accelerator_id"]): row["p95_utilization_ratio"]
         for row in weekly.filter(pl.col("week_start_date") == monday_of(cutoff_week)).iter_rows(named=True)
@@ -173,28 +266,47 @@ def _pools(
         for row in current_supply(daily, cutoff_week).iter_rows(named=True)
     }
     fallback_ratio = float(np.median([row["usable_ratio"] for row in supply.values()])) if supply else 1.0
+    up_ratio = available_ratio(daily)
+    paths = made.paths.get(model)
+    samples = {series_id: paths.samples[:, row] for row, series_id in enumerate(paths.series_ids)} if paths else {}
+    nodes = {
+        pool_series_id(site, accelerator): int(size)
+        for site, accelerator, size in node_sizes.select(*POOL, "largest_node").iter_rows()
+    } if node_sizes is not None else {}
     names = {
         pool_series_id(site_id, accelerator_id): (site_id, accelerator_id)
-        for frame in (weeks, daily) for site_id, accelerator_id in
-        frame.select("site_id", "accelerator_id").unique().iter_rows()
+        for site_id, accelerator_id in pl.concat([daily.select(POOL), weekly.select(POOL)]).unique().iter_rows()
+        if pool_series_id(site_id, accelerator_id) in row_of or pool_series_id(site_id, accelerator_id) in supply
     }
     pools = {}
     for key in sorted(names):
         site_id, accelerator_id = names[key]
         history = series.demand[row_of[key]] if key in row_of else np.array([])
         known = np.flatnonzero(np.isfinite(history))
-        here = supply.get(key)
-        pools[key] = Pool(
+        here = supply.get(key, {})
+        pool = Pool(
             site_id=site_id,
             accelerator_id=accelerator_id,
-            usable=here["usable"] if here else 0.0,
-            usable_ratio=here["usable_ratio"] if here else fallback_ratio,
+            usable=here.get("usable", 0.0),
+            usable_ratio=here.get("usable_ratio", fallback_ratio),
+            available_ratio=up_ratio,
             now_p95_utilization_ratio=ratios.get(key),
             demand=float(history[-1]) if len(known) and known[-1] == len(history) - 1 else None,
             known_weeks=len(known),
             last_known_week=week_of(series.weeks[known[-1]]) if len(known) else "",
             weekly_growth_ratio=float(growth.get(key, 0.0)),
             wape=wape.get(key),
-            quantiles=quantiles.get(key),
+            paths=samples.get(key),
+            recent_use_ratio=_recent_use(series, row_of[key]) if key in row_of else None,
         )
+        pool.largest_node = nodes.get(key, pool.largest_node)
+        pools[key] = pool
     return pools
+
+
+def _recent_use(series: WeeklySeries, row: int) -> float | None:
+    """The most that demand took of usable supply in the last IDLE_WEEKS weeks; None when one of them is not known."""
+    demand, usable = series.demand[row, -IDLE_WEEKS:], series.usable[row, -IDLE_WEEKS:]
+    if len(demand) < IDLE_WEEKS or not np.isfinite(demand).all() or not (usable > 0).all():
+        return None
+    return float((demand / usable).max())

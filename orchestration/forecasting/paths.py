@@ -106,9 +106,11 @@ def quantile_frame(
     })
 
 
-def read_at(quantiles: np.ndarray, wanted: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Quantiles at other levels, from those at LEVELS: straight lines over normal scores, also a little beyond."""
-    scores, have = ndtri(np.asarray(wanted, dtype=float)), ndtri(LEVELS)
+def read_at(
+    quantiles: np.ndarray, wanted: Sequence[float] | np.ndarray, given: Sequence[float] | np.ndarray = LEVELS,
+) -> np.ndarray:
+    """Quantiles at other levels, from those given: straight lines over normal scores, also a little beyond."""
+    scores, have = ndtri(np.asarray(wanted, dtype=float)), ndtri(np.asarray(given, dtype=float))
     scores = np.clip(scores, -LARGEST_TAIL, LARGEST_TAIL)
     right = np.clip(np.searchsorted(have, scores), 1, len(have) - 1)
     share = (scores - have[right - 1]) / (have[right] - have[right - 1])

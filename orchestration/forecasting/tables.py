@@ -13,8 +13,9 @@ from orchestration.contracts import Column
 
 QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 HORIZON_WEEKS = 13
-LEVELS = ("site_accelerator", "site", "nation")
-ACTIONS = ("add", "move_load", "none")
+LEVELS = ("site_accelerator", "site", "hub_region", "nation")
+ACTIONS = ("add", "move_load", "move_accelerators", "none")
+BASES = ("backtest", "forecast")
 CONFIDENCES = ("high", "medium", "low")
 
 
@@ -39,13 +40,13 @@ class ForecastTable:
 
 _CUTOFF_DATE = Column("cutoff_date", pl.Date, "Last business day (Asia/Shanghai) that was known.", required=True)
 _CUTOFF_WEEK = Column("cutoff_week", pl.String, "Last whole ISO week that was known.", required=True)
-_LEVEL = Column("level", pl.String, "site_accelerator, site or nation.", required=True, allowed=LEVELS)
+_LEVEL = Column("level", pl.String, "site_accelerator, site, hub_region or nation.", required=True, allowed=LEVELS)
 _SERIES = Column(
     "series_id", pl.String,
-    "site_id/accelerator_id, site_id or nation. In fct_forecast_accuracy also all: every series of the level.",
+    "site_id/accelerator_id, site_id, hub_region or nation. In fct_forecast_accuracy also all: every series of the level.",
     required=True,
 )
-_MODEL = Column("model", pl.String, "seasonal_naive, damped_drift or weighted.", required=True)
+_MODEL = Column("model", pl.String, "seasonal_naive or weighted (of several methods, by past loss).", required=True)
 _SITE = Column("site_id", pl.String, "The site.", required=True)
 _ACCELERATOR = Column("accelerator_id", pl.String, "The type of accelerator.", required=True)
 
@@ -54,9 +55,10 @@ DEMAND_FORECAST = ForecastTable(
     grain=("cutoff_date", "level", "series_id", "target_date", "model", "quantile"),
     description=(
         "Quantiles of weekly busy-hour demand. One row per cutoff, level, series, target week, model and quantile. "
-        "Demand is serving (throttled requests added back) plus training; the busy hour is the 95th percentile "
-        "of the week's hours, never below its mean hour. A site or the nation is the sum of its pools' busy "
-        "hours: what is needed when pools do not help each other."
+        "Demand is serving (throttled requests added back) plus training. The busy hour is the mean of an ordinary week "
+        "(five workdays) times the pool's factor of the 95th percentile of a week's hours over its mean. Quantiles are read "
+        "from sample paths, which add up exactly: a site, a hub region or the nation is the sum of its pools' busy hours, "
+        "what is needed when pools do not help each other."
     ),
     columns=(
         _CUTOFF_DATE, _LEVEL, _SERIES,
@@ -64,6 +66,8 @@ DEMAND_FORECAST = ForecastTable(
         _MODEL,
         Column("quantile", pl.Float64, "Share of outcomes expected at or below the value.", required=True),
         Column("value", pl.Float64, "Busy-hour demand.", unit="accelerators", required=True, minimum=0),
+        Column("is_in_use", pl.Boolean, "Whether decisions rest on this model: weighted, or seasonal_naive where weighted "
+               "would lose to it at a level.", required=True),
     ),
 )
 
@@ -115,19 +119,26 @@ CAPACITY_NEED = ForecastTable(
                unit="accelerators", minimum=0),
         Column("usable_accelerator_count", pl.Float64, "Usable accelerators at the end of the cutoff week.",
                unit="accelerators", required=True, minimum=0),
-        Column("runs_out_week_p10", pl.String, "ISO week by which 10% of demand paths exceed usable supply (the 90% "
-               "demand quantile crosses): the early warning. Null: not within 13 weeks."),
-        Column("runs_out_week_p50", pl.String, "ISO week by which half of the demand paths exceed usable supply (the "
-               "median crosses). Null: not within 13 weeks. The cutoff week itself: already short."),
-        Column("runs_out_week_p90", pl.String, "ISO week by which 90% of demand paths exceed usable supply (the 10% "
-               "demand quantile crosses), so it is never before p50. Null: not within 13 weeks."),
-        Column("add_accelerator_count", pl.Int64, "Accelerators to order, in whole servers of eight: order up to the "
-               "84.5% quantile of busy-hour demand 13 weeks ahead (the median while fewer than 4 weeks are known).", unit="accelerators", required=True, minimum=0),
-        Column("order_by_date", pl.Date, "Monday of runs_out_week_p50 less the lead time of 12 weeks; a past date "
-               "means the order is late. Null: no order, or the median does not cross within 13 weeks."),
+        Column("runs_out_week_p10", pl.String, "ISO week by which 10% of demand paths have exceeded usable supply: the "
+               "early warning. Null: not within 13 weeks."),
+        Column("runs_out_week_p50", pl.String, "ISO week by which half of the demand paths have exceeded usable supply. "
+               "Null: not within 13 weeks. The cutoff week itself: already short."),
+        Column("runs_out_week_p90", pl.String, "ISO week by which 90% of demand paths have exceeded usable supply, so it is "
+               "never before p50. Null: not within 13 weeks."),
+        Column("order_quantile", pl.Float64, "Newsvendor quantile: what unserved demand loses over that and what idle "
+               "capacity costs, .8451 (DeepSeek's published day: 2,094.62 and 384 USD a node-day); the median while fewer than 4 "
+               "weeks are known; null without a forecast.", unit="ratio"),
+        Column("order_up_to_accelerator_count", pl.Float64, "Busy-hour demand at that quantile after lead time and review, 13 "
+               "weeks ahead.", unit="accelerators", minimum=0),
+        Column("add_accelerator_count", pl.Int64, "Accelerators to order, in whole servers of eight: up to that quantile, "
+               "less what is usable and committed, and spares.", unit="accelerators", required=True, minimum=0),
+        Column("spare_accelerator_count", pl.Int64, "Of them, because servers fail: so that demand is carried with 99.9% of "
+               "certainty, and when the largest node is down.", unit="accelerators", required=True, minimum=0),
+        Column("order_by_date", pl.Date, "Monday of runs_out_week_p50 less the lead time: 12 weeks to order, 4 to move "
+               "accelerators; a past date means it is late. Null: neither, or the median does not cross within 13 weeks."),
         Column("expected_shortfall_accelerator_count", pl.Float64, "Mean of busy-hour demand above usable supply in "
                "the 13th week if nothing is done; means add over pools.", unit="accelerators", required=True, minimum=0),
-        Column("action", pl.String, "add, move_load or none.", required=True, allowed=ACTIONS),
+        Column("action", pl.String, "add, move_load (over a link), move_accelerators (from an idle pool) or none.", required=True, allowed=ACTIONS),
         Column("why", pl.String, "JSON: a reason code and the numbers behind it, for rendering in any language.",
                required=True),
         Column("confidence", pl.String, "high: at least 8 known weeks and a median backtest error (WAPE) of at most "
@@ -138,15 +149,20 @@ CAPACITY_NEED = ForecastTable(
 
 FORECAST_ACCURACY = ForecastTable(
     name="fct_forecast_accuracy",
-    grain=("cutoff_date", "level", "series_id", "model", "metric"),
+    grain=("cutoff_date", "basis", "level", "series_id", "model", "metric"),
     description=(
-        "Rolling-origin backtest, calibrated only on earlier origins. One row per cutoff, level, series, model and "
-        "metric: wape (of the median), wape_week_NN (of the NN-th week ahead; series all only), "
-        "relative_quantile_loss (to seasonal naive; all is the geometric mean over series), coverage_80_ratio, "
-        "coverage_95_ratio, scored_count (forecast weeks scored)."
+        "What forecasts were worth. One row per cutoff, basis, level, series, model and metric. Basis backtest: past origins "
+        "up to the newest cutoff, calibrated only on earlier ones. Basis forecast: the forecast that was made after "
+        "that cutoff, kept since, against the weeks that have come. Metrics: wape (of the median), wape_week_NN (of the "
+        "NN-th week ahead; series all only), relative_quantile_loss (to seasonal naive; all is the geometric mean over "
+        "series), coverage_80_ratio, coverage_95_ratio, order_regret (cost of ordering at the order quantile beyond "
+        "the best constant capacity, over demand; also of the rules last_peak and mean_x_1.3), scored_count (weeks scored)."
     ),
     columns=(
-        _CUTOFF_DATE, _LEVEL, _SERIES, _MODEL,
+        _CUTOFF_DATE,
+        Column("basis", pl.String, "backtest or forecast.", required=True, allowed=BASES),
+        _LEVEL, _SERIES,
+        Column("model", pl.String, "seasonal_naive or weighted; for order_regret also last_peak and mean_x_1.3.", required=True),
         Column("metric", pl.String, "What is measured.", required=True),
         Column("value", pl.Float64, "The measure.", required=True),
     ),

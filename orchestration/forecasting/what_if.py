@@ -21,7 +21,7 @@ from decimal import Decimal
 import numpy as np
 import polars as pl
 
-from orchestration.forecasting.capacity_need import ORDER_QUANTILE, demand_at
+from orchestration.forecasting.capacity_need import ORDER_QUANTILE
 from orchestration.forecasting.iso_weeks import monday_of
 from orchestration.forecasting.matching import solve
 from orchestration.forecasting.matching_tables import WHAT_IF, WHAT_IF_MARGIN
@@ -32,6 +32,7 @@ from orchestration.forecasting.matching_week import (
     problem,
     target_ratio,
 )
+from orchestration.forecasting.paths import read_at
 from orchestration.forecasting.tables import HORIZON_WEEKS, QUANTILES
 
 PRICE_ELASTICITY = 1.0
@@ -190,7 +191,9 @@ def shortfalls(outlook: Outlook, scenario: Scenario) -> dict[tuple[str, str], fl
     trial = _trial_ratio(outlook, scenario)
     short = {}
     for pool, planned in sorted(supply.items()):
-        demand = demand_at(quantiles["/".join(pool)], ORDER_QUANTILE) if "/".join(pool) in quantiles else np.zeros(HORIZON_WEEKS)
+        demand = np.zeros(HORIZON_WEEKS)
+        if "/".join(pool) in quantiles:
+            demand = read_at(quantiles["/".join(pool)], [ORDER_QUANTILE], QUANTILES)[..., 0]
         # Cheaper or free tokens are served; training grows with growth alone.
         share = serving.get(pool, 0.0)
         demand = demand * (share * (scenario.paid_demand_ratio + trial) + (1 - share) * (1 + scenario.growth_ratio))

@@ -77,9 +77,9 @@ def test_every_reason_that_the_forecast_gives_has_words() -> None:
     codes = {constant.value for node in ast.walk(reasons) if isinstance(node, ast.Return)
              for constant in ast.walk(node) if isinstance(constant, ast.Constant)
              and isinstance(constant.value, str)}
-    assert len(codes) == 8
+    assert len(codes) == 9
     assert {f"why_{code}" for code in codes} <= set(STRINGS)
-    assert set(ACTIONS) == {"add", "move_load", "none"}
+    assert set(ACTIONS) == {"add", "move_load", "move_accelerators", "none"}
 
 
 def test_values_are_escaped_and_said_in_both_languages() -> None:

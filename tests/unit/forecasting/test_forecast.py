@@ -31,7 +31,8 @@ def marts(demands: dict[str, list[float | None]], installed: float = 100.0) -> t
             day = {f"{name}_accelerator_hours": 24 * value for name, value in zip(
                 HOURS, (installed, installed, 0.85 * installed, demand, 0.0), strict=True)}
             key = {"site_id": site, "accelerator_id": "x", "p95_utilization_ratio": demand / installed}
-            daily += [{"usage_date": monday + timedelta(days=step), **key, **day} for step in range(7)]
+            daily += [{"usage_date": monday + timedelta(days=step), "known_hour_count": 24, **key, **day}
+                      for step in range(7)]
             weekly.append({"iso_week": week_of(monday), "week_start_date": monday, "day_count": 7, "known_hour_count": 168, **key,
                            **{name: 7 * value for name, value in day.items()}})
     return (
@@ -65,7 +66,7 @@ def test_every_series_has_every_quantile_of_every_week_ahead() -> None:
     forecast = run({"a": [50.0] * 8, "b": [40.0] * 8}).demand_forecast
     per_series = forecast.group_by("level", "series_id", "model").len()
     assert per_series["len"].unique().to_list() == [HORIZON_WEEKS * len(QUANTILES)]
-    assert set(per_series["level"]) == {"site_accelerator", "site", "nation"}
+    assert set(per_series["level"]) == {"site_accelerator", "site", "hub_region", "nation"}
     assert forecast["target_date"].min() == MONDAY + timedelta(weeks=1)
     assert forecast["target_date"].max() == MONDAY + timedelta(weeks=13)
 
@@ -91,7 +92,7 @@ def test_odd_series_give_a_forecast_or_a_reason(weeks: list[float | None]) -> No
     result = run({"odd": weeks, "steady": [50.0] * len(weeks)})
     row = result.capacity_need.filter(pl.col("site_id") == "odd").row(0, named=True)
     has_forecast = result.demand_forecast.filter(pl.col("series_id") == "odd/x").height > 0
-    assert has_forecast or '"code": "ended"' in row["why"]
+    assert has_forecast or '"code": "ended"' in row["why"] or '"code": "new_pool"' in row["why"]
     assert result.demand_forecast["value"].is_finite().all()
     assert result.demand_forecast["value"].min() >= 0
 
@@ -119,7 +120,20 @@ def test_no_model_but_the_yardstick_is_chosen_without_a_better_score() -> None:
     assert chosen_model([]) == "seasonal_naive"
     assert chosen_model(naive + score("weighted", 1.01, 500)) == "seasonal_naive"
     assert chosen_model(naive + score("weighted", 0.5, 19)) == "seasonal_naive"
-    assert chosen_model(naive + score("weighted", 0.9, 500) + score("damped_drift", 0.8, 500)) == "damped_drift"
+    assert chosen_model(naive + score("weighted", 0.9, 500)) == "weighted"
+
+
+def test_a_loss_to_the_yardstick_at_one_level_brings_the_yardstick_to_all() -> None:
+    """The levels are sums of the same paths: one that loses nationally can't be used for its sites."""
+    def score(level: str, loss: float, count: int) -> list[dict]:
+        base = {"level": level, "series_id": "all", "model": "weighted"}
+        return [{**base, "metric": "relative_quantile_loss", "value": loss},
+                {**base, "metric": "scored_count", "value": count}]
+
+    good = score("site_accelerator", 0.7, 500)
+    assert chosen_model(good + score("nation", 0.9, 50)) == "weighted"
+    assert chosen_model(good + score("nation", 1.0, 50)) == "seasonal_naive"
+    assert chosen_model(good + score("nation", 1.2, 7)) == "weighted"  # seven weeks scored say nothing
 
 
 def test_empty_marts_give_empty_tables() -> None:
