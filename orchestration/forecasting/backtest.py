@@ -33,8 +33,9 @@ FIRST_SCORED_ORIGIN = 4
 """With fewer known periods there is next to no past error to calibrate on."""
 PATH_COUNT = 300
 ALL_SERIES = "all"
-FEWEST_SCORES = 8
-"""Periods scored at a level before its loss says anything about the model: two forecasts of four weeks of one series."""
+FEWEST_SCORES = 20
+"""Periods scored at a level before its loss says anything about the model. The nation is one series, whose first four
+forecasts overlap: their ten scored weeks are two or three of news."""
 
 Row = dict[str, str | float]
 

@@ -13,6 +13,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from statistics import NormalDist
 
 import numpy as np
 import polars as pl
@@ -64,6 +65,8 @@ class Pool:
     available_ratio: float = DEFAULT_AVAILABLE_RATIO
     largest_node: int = SERVER_ACCELERATORS
     """Accelerators that fail as one."""
+    level_error: float = 0.0
+    """Standard error of the demand of the cutoff week, in logs."""
     recent_use_ratio: float | None = None
     """The most of IDLE_WEEKS weeks' demand over usable supply; None when one of them is not known."""
     committed: list[int] = field(default_factory=lambda: [0] * HORIZON_WEEKS)
@@ -89,6 +92,15 @@ def crossing_week(paths: np.ndarray, supply: np.ndarray, share: float) -> int | 
     crossed = np.maximum.accumulate(paths > supply, axis=1).mean(axis=0)
     by = np.flatnonzero(crossed >= share - 1e-12)
     return int(by[0]) + 1 if len(by) else None
+
+
+def is_short_now(pool: Pool, share: float) -> bool:
+    """Whether demand of the cutoff week exceeds usable supply with at least this probability."""
+    if pool.demand is None or pool.demand <= 0:
+        return False
+    if pool.level_error <= 0 or pool.usable <= 0:
+        return pool.demand > pool.usable
+    return NormalDist().cdf(math.log(pool.demand / pool.usable) / pool.level_error) >= share
 
 
 def order_up_to(target: float, usable: float, on_order: float, usable_ratio: float) -> int:
@@ -285,9 +297,9 @@ def capacity_need(pools: dict[str, Pool], links: pl.DataFrame, cutoff_week: str,
     plan = _Plan(pools, spare, _neighbours(links))
     crossings: dict[str, dict[float, int | None]] = {}
     for key, pool in pools.items():
-        short_now = pool.demand is not None and pool.demand > pool.usable
         crossings[key] = {
-            share: (0 if short_now else crossing_week(pool.paths, pool.supply, share)) if key in safe_demand else None
+            share: (0 if is_short_now(pool, share) else crossing_week(pool.paths, pool.supply, share))
+            if key in safe_demand else None
             for share in CROSSING_SHARES
         }
 

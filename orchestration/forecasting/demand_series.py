@@ -28,6 +28,9 @@ DEFAULT_BUSY_HOUR_FACTOR = 1.5
 """Busy hour over mean hour where no pool's hours are known. Assumption: the peak hour of public LLM
 services is 1.74 to 1.98 times the mean, and the 95th percentile lies below the peak."""
 
+DEFAULT_FACTOR_SCATTER = 0.1
+"""Standard deviation, in logs, of a week's busy hour over its mean where no pool shows one. Assumption."""
+
 NATION = "nation"
 UNKNOWN_REGION = "unknown"
 POOL = ["site_id", "accelerator_id"]
@@ -130,6 +133,9 @@ def pool_weeks(
     up takes the median of all pools, else DEFAULT_BUSY_HOUR_FACTOR; no factor is below 1. One week's own busy hour
     is a draw from its bursts, good to some 5%; the mean is known ten times better, and growth is read from it.
 
+    ``level_error`` is the standard error of the factor, in logs: the scatter of weekly factors (the median of all pools')
+    over the root of the pool's weeks. It is the same in all weeks of a pool, so no backtest sees it.
+
     A week that is not whole counts only where the pool has no whole week at all; a week with fewer than
     FEWEST_KNOWN_RATIO of its hours known (the site's usage dropped out) is not known.
     """
@@ -159,14 +165,21 @@ def pool_weeks(
         )
         .filter((pl.col("day_count") >= 7) | ~pl.col("has_whole_week"))
     )
-    factors = weeks.group_by(POOL).agg(pl.col("factor").drop_nulls().tail(BUSY_HOUR_WEEKS).median().alias("pool_factor"))
+    recent = pl.col("factor").drop_nulls().tail(BUSY_HOUR_WEEKS)
+    factors = weeks.group_by(POOL).agg(
+        recent.median().alias("pool_factor"), recent.len().alias("factor_count"),
+        recent.filter(recent > 0).log().std().alias("scatter"),
+    )
     network_factor = factors["pool_factor"].median() or DEFAULT_BUSY_HOUR_FACTOR
+    scatter = factors["scatter"].median()
     return (
         weeks.join(factors, on=POOL)
         .with_columns(
-            (pl.col("mean_demand") * pl.col("pool_factor").fill_null(network_factor).clip(lower_bound=1)).alias("demand")
+            (pl.col("mean_demand") * pl.col("pool_factor").fill_null(network_factor).clip(lower_bound=1)).alias("demand"),
+            ((DEFAULT_FACTOR_SCATTER if scatter is None else scatter) / pl.col("factor_count").clip(lower_bound=1).sqrt())
+            .alias("level_error"),
         )
-        .select(*POOL, "week_start_date", "demand", "usable", "available")
+        .select(*POOL, "week_start_date", "demand", "usable", "available", "level_error")
         .sort(*POOL, "week_start_date")
     )
 

@@ -36,7 +36,7 @@ from orchestration.forecasting.members import LEVELS as QUANTILE_LEVELS
 from orchestration.forecasting.members import Setting, seasonal_growth
 from orchestration.forecasting.panel import Panel, panel_of
 from orchestration.forecasting.past_forecasts import losing_record, scored_past
-from orchestration.forecasting.paths import Paths
+from orchestration.forecasting.paths import Paths, exact
 from orchestration.forecasting.rolling import COMBINED, YARDSTICK
 from orchestration.forecasting.tables import (
     BUSY_HOUR_DEMAND,
@@ -143,6 +143,8 @@ def forecast_all(
     record = scored_past(DEMAND_FORECAST.frame([]) if kept is None else kept, busy_hours, cutoff_date)
     model = chosen_model(made.backtest.rows, record)
     pools = _pools(series[BOTTOM], daily, weekly, cutoff_week, made, model, node_sizes)
+    for key, error in _level_errors(weeks).items():
+        pools[key].level_error = error
     commit(pools, planned_deliveries, cutoff_week)
     return Forecast(
         demand_forecast=_forecast_frame(made, cutoff_date, model, hub_regions),
@@ -210,11 +212,27 @@ def _forecast_pools(
             panel.series_ids, tuple(panel.periods[origin - 1] for origin in tested.rolled.origins), tested.rolled.members),
     )
     naive = replace(made, marginals=_marginals_of(made, YARDSTICK))
+    level_errors = _level_errors(weeks)
     paths = {
-        name: methods.paths_of(each, season_length=NO_SEASON, seed=SEED, count=PATH_COUNT)
+        name: _with_level_errors(methods.paths_of(each, season_length=NO_SEASON, seed=SEED, count=PATH_COUNT), level_errors)
         for name, each in ((COMBINED, made), (YARDSTICK, naive))
     }
     return _Made(paths, made.reasons, tested, made.panel)
+
+
+def _level_errors(weeks: pl.DataFrame) -> dict[str, float]:
+    """The standard error of each pool's busy-hour level, in logs, by series_id."""
+    return {
+        pool_series_id(site, accelerator): error
+        for site, accelerator, error in weeks.select(*POOL, "level_error").unique().iter_rows()
+    }
+
+
+def _with_level_errors(paths: Paths, level_errors: Mapping[str, float]) -> Paths:
+    """Paths whose level is as uncertain as the pool's busy-hour factor, each path wrong by the same in every week."""
+    drawn = np.random.default_rng(SEED).standard_normal(paths.samples.shape[:2])
+    sigma = np.array([level_errors.get(series_id, 0.0) for series_id in paths.series_ids])
+    return Paths(exact(paths.samples * np.exp(sigma * drawn)[..., None]), paths.series_ids, paths.targets)
 
 
 def _marginals_of(made: methods.Forecast, model: str) -> np.ndarray:

@@ -93,7 +93,7 @@ def _supply_demand(pools: list[dict], first_day: date, weeks: int) -> tuple[pl.D
                 })
         return result
 
-    daily = rows(24, lambda index: {"usage_date": first_day + timedelta(days=index)})
+    daily = rows(24, lambda index: {"usage_date": first_day + timedelta(days=index), "known_hour_count": 24})
     weekly = rows(168, lambda index: {
         "iso_week": week_of(first_day + timedelta(weeks=index)),
         "week_start_date": first_day + timedelta(weeks=index), "day_count": 7,

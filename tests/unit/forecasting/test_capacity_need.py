@@ -145,6 +145,15 @@ def test_a_pool_that_is_short_now_runs_out_in_the_cutoff_week() -> None:
     assert row["why"]["code"] == "already_short"
 
 
+def test_a_level_that_is_not_known_to_the_percent_may_be_short_already() -> None:
+    """At the edge the early warning has to say now: the week after next would be a certainty that nobody has."""
+    row = need(pool(demand=98.0, paths=bands(98.0, sigma=2.0), level_error=0.02))["a"]
+    # 98 +- 2% is above 100 with 16% of probability.
+    assert (row["runs_out_week_p10"], row["runs_out_week_p50"]) == (CUTOFF, None)
+    sure = need(pool(demand=101.0, paths=bands(101.0), level_error=0.02))["a"]
+    assert (sure["runs_out_week_p50"], sure["runs_out_week_p90"]) == (CUTOFF, "2026-W48")
+
+
 def test_demand_without_supply_has_a_reason_of_its_own() -> None:
     """A site with demand and nothing installed has no ratio, and must not vanish."""
     row = need(pool(usable=0.0, demand=5.0, paths=bands(5.0), now_p95_utilization_ratio=None))["a"]

@@ -141,3 +141,44 @@ def test_empty_marts_give_empty_tables() -> None:
     daily, weekly = marts({"a": [50.0]})
     result = forecast_all(daily.head(0), weekly.head(0), PLANNED, LINKS, pl.DataFrame({"site_id": ["a"]}), CUTOFF)
     assert all(frame.is_empty() for frame in result.by_table_name().values())
+
+
+def test_every_level_is_the_sum_of_its_paths_to_the_last_bit() -> None:
+    """Levels forecast apart disagree by up to a fifth of the total, and nobody knows which one to believe."""
+    from orchestration.forecasting.demand_series import parents_of
+
+    result = run({name: [40.0 + index + week for week in range(8)] for index, name in enumerate("abcdefg")})
+    paths = result.paths
+    parents = parents_of(paths.series_ids, {"a": "yangtze", "b": "yangtze", "c": "bay"})
+    nation = paths.aggregate(parents["nation"])
+    for level in ("site", "hub_region"):
+        above = paths.aggregate(parents[level])
+        assert (above.samples.sum(axis=1) == nation.samples[:, 0]).all(), level
+    published = result.demand_forecast.filter((pl.col("level") == "nation") & pl.col("is_in_use"))
+    read = nation.quantiles(QUANTILES)
+    assert published.sort("target_date", "quantile")["value"].to_list() == read.sort("target", "quantile")["value"].to_list()
+
+
+def test_what_was_forecast_before_is_scored_beside_the_backtest() -> None:
+    """The table is asked how good we have been, and the backtest only says how good we would have been."""
+    demands = {name: [40.0 + index + 2 * week for week in range(12)] for index, name in enumerate("abc")}
+    earlier = run(demands, cutoff="2026-W44")
+    daily, weekly = marts(demands)
+    now = forecast_all(daily, weekly, PLANNED, LINKS, pl.DataFrame({"site_id": list(demands)}), CUTOFF,
+                       kept=earlier.demand_forecast)
+    scored = now.accuracy.filter(pl.col("basis") == "forecast")
+    assert set(scored["cutoff_date"]) == {date(2026, 11, 1)}
+    assert set(scored["level"]) == {"site_accelerator", "site", "hub_region", "nation"}
+    counts = scored.filter((pl.col("metric") == "scored_count") & (pl.col("series_id") == "all") & (pl.col("level") == "nation"))
+    assert set(counts["value"]) == {3.0}
+    assert set(now.accuracy.filter(pl.col("basis") == "backtest")["cutoff_date"]) == {date(2026, 11, 22)}
+
+
+def test_a_pool_taken_out_of_service_has_no_forecast() -> None:
+    """A retired pool's demand repeated for a quarter would order a hundred servers for nobody."""
+    daily, weekly = marts({"gone": [50.0] * 5 + [None], "steady": [50.0] * 6})
+    result = forecast_all(daily, weekly, PLANNED, LINKS, pl.DataFrame({"site_id": ["gone", "steady"]}), CUTOFF)
+    row = result.capacity_need.filter(pl.col("site_id") == "gone").row(0, named=True)
+    assert (row["action"], row["add_accelerator_count"]) == ("none", 0)
+    assert '"code": "ended"' in row["why"]
+    assert result.demand_forecast.filter(pl.col("series_id") == "gone/x").is_empty()
