@@ -161,7 +161,7 @@ def test_a_forecast_of_this_week_or_a_later_one_is_not_scored_yet() -> None:
 def test_published_forecasts_that_lost_bring_the_yardstick_back() -> None:
     """A model that shines in backtests and loses in the world must not go on ordering servers."""
     now = date(2026, 11, 22)
-    kept = pl.concat([kept_forecast(now - timedelta(weeks=back), weighted=130.0, naive=101.0) for back in range(1, 6)])
+    kept = pl.concat([kept_forecast(now - timedelta(weeks=back), weighted=130.0, naive=101.0) for back in range(1, 8)])
     record = scored_past(kept, busy_hours(now, weeks=10), now)
     assert losing_record(record, "weighted")["site_accelerator"] > 1
     assert losing_record(record, "seasonal_naive") == {"site_accelerator": 1.0}
@@ -173,7 +173,7 @@ def test_published_forecasts_that_lost_bring_the_yardstick_back() -> None:
 def test_the_gate_speaks_of_the_model_in_use_only() -> None:
     """Falling back to seasonal naive must open the gate: it can't lose to itself."""
     now = date(2026, 11, 22)
-    kept = pl.concat([kept_forecast(now - timedelta(weeks=back), weighted=130.0, naive=101.0) for back in range(1, 6)])
+    kept = pl.concat([kept_forecast(now - timedelta(weeks=back), weighted=130.0, naive=101.0) for back in range(1, 8)])
     record = scored_past(kept, busy_hours(now, weeks=10), now)
     assert list(losing_levels_in_use(kept_forecast(now, 100.0, 100.0), record)) == ["site_accelerator"]
     assert losing_levels_in_use(kept_forecast(now, 100.0, 100.0, model_in_use="seasonal_naive"), record) == {}
