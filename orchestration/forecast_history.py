@@ -19,6 +19,7 @@ import polars as pl
 
 from orchestration.durable import commit_text, sync
 from orchestration.forecasting.iso_weeks import monday_of
+from orchestration.forecasting.tables import ForecastTable
 from orchestration.home import Home
 from orchestration.sql import identifier, literal
 from orchestration.warehouse import open_published
@@ -84,6 +85,23 @@ def told(home: Home, cutoff_week: str) -> Told | None:
             for path in sorted(kept[-1].glob("*.parquet"))
         }
     return Told(cutoff_week, datetime.fromisoformat(seal["published_at"]), seal["run_id"], frames)
+
+
+def every_told(home: Home, table: ForecastTable) -> pl.DataFrame:
+    """Rows of a table of every forecast that readers were given, the last one of each cutoff week.
+
+    Columns as the table declares them now; one that an earlier version did not write is null.
+    """
+    frames = []
+    for week in sorted(path.name for path in (home.history / "forecasts").glob("[!.]*") if path.is_dir()):
+        last = told(home, week)
+        if last and table.name in last.frames:
+            frame = last.frames[table.name]
+            frames.append(frame.select(
+                (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)
+                for name, dtype in table.schema.items()
+            ))
+    return pl.concat(frames).sort(table.grain) if frames else table.frame([])
 
 
 def _entries(home: Home, week: str) -> list[Path]:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import dagster as dg
 import polars as pl
 
-from orchestration import warehouse
+from orchestration import forecast_history, warehouse
 from orchestration.defs.resources import HomeFolder
 from orchestration.finance.payback import CAPITAL_PAYBACK, growth_paths, payback
 from orchestration.forecasting.forecast import forecast_all
@@ -102,6 +102,7 @@ def compute(home: Home, cutoff_week: str | None = None) -> tuple[dict, str | Non
                 "select site_id, accelerator_id, max(accelerators_per_node) as largest_node from intermediate.int_inventory__pools"
                 " where accelerators_per_node > 0 group by all order by all"
             ).pl(),
+            kept=forecast_history.every_told(home, DEMAND_FORECAST),
         ).by_table_name()
     return frames, cutoff_week
 

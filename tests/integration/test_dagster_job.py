@@ -12,12 +12,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from orchestration import definitions, forecast_history, raw_store, warehouse
 from orchestration.definitions import BUILD, FORECAST, PUBLISH, RAW, REPORT, materialize
+from orchestration.defs import forecasts
 from orchestration.defs.resources import HomeFolder
 from orchestration.defs.schedules import nightly
+from orchestration.forecasting.tables import DEMAND_FORECAST, FORECAST_ACCURACY
 from orchestration.home import PROJECT, Home
 from orchestration.progress import Progress
 from tests.integration.deliveries import FIRST_DAY, deliver_reference, deliver_usage, usage
@@ -220,6 +223,45 @@ def test_what_was_forecast_is_kept_once_for_next_weeks_report(copy: Home) -> Non
     assert kept is not None and "fct_capacity_need" in kept.frames
     assert materialize(copy, PUBLISH).success
     assert len(list((copy.history / "forecasts" / "2026-W47").iterdir())) == 1
+
+
+def test_a_forecast_that_loses_to_repeating_last_week_is_not_published(
+    copy: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that is worse than no model would order servers until somebody looks at its scores."""
+    def losing(home: Home, cutoff_week: str | None = None) -> tuple[dict, str | None]:
+        frames, week = honest(home, cutoff_week)
+        # What a defect in choosing the model would leave: the combination in use although it lost nationally.
+        forecast = frames["fct_demand_forecast"].with_columns((pl.col("model") == "weighted").alias("is_in_use"))
+        score = {"cutoff_date": forecast["cutoff_date"][0], "basis": "backtest", "level": "nation", "series_id": "all",
+                 "model": "weighted"}
+        lost = FORECAST_ACCURACY.frame([{**score, "metric": "relative_quantile_loss", "value": 1.2},
+                                        {**score, "metric": "scored_count", "value": 50.0}])
+        return frames | {"fct_demand_forecast": forecast, "fct_forecast_accuracy": lost}, week
+
+    honest, before = forecasts.compute, copy.capacity.stat().st_ino
+    monkeypatch.setattr(forecasts, "compute", losing)
+    outcome = materialize(copy, FORECAST + PUBLISH)
+    assert not outcome.success
+    assert copy.capacity.stat().st_ino == before
+    monkeypatch.undo()
+    assert materialize(copy, FORECAST + PUBLISH).success
+    assert copy.capacity.stat().st_ino != before
+
+
+def test_what_was_published_is_scored_by_the_forecast_after_it(copy: Home) -> None:
+    """A year of forecasts that nobody holds against what came is a year without learning."""
+    assert forecast_history.every_told(copy, DEMAND_FORECAST)["cutoff_date"].unique().to_list() == [DAYS[7].replace(day=22)]
+    for day in range(8, 15):
+        deliver_usage(copy, FIRST_DAY + timedelta(days=day + 1), f"later-{day}.jsonl", usage(FIRST_DAY + timedelta(days=day), 100))
+    outcome = materialize(copy)
+    assert outcome.success, outcome.error_message
+    with warehouse.open_published(copy.capacity) as connection:
+        scored = connection.execute("""
+            select distinct cutoff_date, model, value from capacity.fct_forecast_accuracy
+            where basis = 'forecast' and level = 'nation' and series_id = 'all' and metric = 'scored_count' order by all
+        """).fetchall()
+    assert [(model, count) for _, model, count in scored] == [("seasonal_naive", 1.0), ("weighted", 1.0)]
 
 
 def test_a_build_that_fails_says_what_dbt_said(copy: Home) -> None:
