@@ -205,7 +205,7 @@ def main() -> int:
     goals.append(Goal(**matching.row()))
     raw = float(quiet_mean(np.array(list(over_series(scores, "raw_relative_quantile_loss").values())), axis=0))
     print(f"relative to seasonal naive's own intervals, mean of sets: {raw:.3f}; backtests took {spent:.0f} CPU-s; "
-          f"500 daily series: ours {measured['ours']:.1f}, AutoETS {measured['auto_ets']:.1f} CPU-s\n")
+          f"{DAILY_SERIES} daily series: ours {measured['ours']:.1f}, AutoETS {measured['auto_ets']:.1f} CPU-s\n")
     for goal in goals:
         print(f"{'PASS' if goal.reached else 'FAIL'}  {goal.what:48} {goal.figure:8.3f}   goal {goal.goal}")
     out = Home.from_environment().root / "bench-forecast.json"
