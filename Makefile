@@ -38,6 +38,9 @@ bench-large: setup ## a build of 100 million token events, held to 4 GB (an hour
 bench-forecast: setup ## how good the forecast is on real series, with a verdict beside each goal
 	@OPENBLAS_NUM_THREADS=1 $(PYTHON) -m tests.bench.forecast
 
+bench-hotspots: setup ## the simulator's planted hotspots and flat sites, ten seeds
+	@$(PYTHON) -m tests.bench.hotspots
+
 faults: setup ## the long fault suite: kills, cut files, full disks
 	@TIDEGAUGE_LONG_FAULTS=1 $(PYTEST) tests/faults
 
