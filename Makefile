@@ -5,7 +5,7 @@ PYTEST := $(PYTHON) -m pytest
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-browser demo test lint dev bench bench-large bench-forecast faults browser screenshots docs clean
+.PHONY: help setup setup-browser demo test lint dev bench bench-large bench-forecast bench-hotspots faults browser screenshots docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

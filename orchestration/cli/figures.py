@@ -14,7 +14,7 @@ from orchestration.cli.steps import day_of, instant_of, published_edition
 from orchestration.console import CommandError, shown
 from orchestration.home import EDITIONS
 
-export_app = typer.Typer(no_args_is_help=True, help="Published marts as files: csv, parquet, focus.")
+export_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Published marts as files: csv, parquet, focus.")
 app.add_typer(export_app, name="export")
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from orchestration.raw_store import Receipt
     from orchestration.replay_preview import Replayed
 
-quarantine_app = typer.Typer(no_args_is_help=True, help="Lines and files that were not loaded: list, show, replay.")
+quarantine_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Lines and files that were not loaded: list, show, replay.")
 app.add_typer(quarantine_app, name="quarantine")
 
 

@@ -29,7 +29,7 @@ FREE_SPACE = "free some space, then run the same command again; readers see the 
 # Rows that a person is shown of what may be many; --json gives all.
 SHOWN_ROWS = 20
 
-app = typer.Typer(
+app = typer.Typer(rich_markup_mode=None, 
     name="tidegauge", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Capacity warehouse for AI computing networks: from landing files to the weekly report.",
 )
