@@ -29,8 +29,9 @@ FREE_SPACE = "free some space, then run the same command again; readers see the 
 # Rows that a person is shown of what may be many; --json gives all.
 SHOWN_ROWS = 20
 
-app = typer.Typer(rich_markup_mode=None, 
-    name="tidegauge", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+# Without a markup mode help is plain text: the renderer's imports alone cost a quarter of a CPU second.
+app = typer.Typer(
+    rich_markup_mode=None, name="tidegauge", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Capacity warehouse for AI computing networks: from landing files to the weekly report.",
 )
 
