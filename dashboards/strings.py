@@ -510,7 +510,7 @@ STRINGS: dict[str, dict[str, str]] = {
     "constraint_compatibility": {"zh": "因没有可运行的卡型", "en": "for want of a type that runs the model"},
     "constraint_link": {"zh": "因链路已满或不通", "en": "because a link is full or missing"},
     "constraint_latency": {"zh": "因时延等级", "en": "beyond the latency class"},
-    "constraint_margin": {"zh": "因服务成本高于收入", "en": "that would cost more than they earn"},
+    "constraint_worth": {"zh": "因服务成本高于收入", "en": "that would cost more than they earn"},
     "constraint_capacity": {"zh": "因资源池已满", "en": "because a pool is full"},
     "title_what_if": {
         "zh": "如果{scenario}，最缺的一周会多缺 {short} 卡，未来 13 周多 {unserved} 词元无法满足。",

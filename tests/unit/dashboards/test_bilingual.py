@@ -26,6 +26,7 @@ from dashboards.bilingual import (
     whole,
 )
 from dashboards.strings import STRINGS
+from orchestration.forecasting.matching import CONSTRAINTS
 from orchestration.forecasting.tables import ACTIONS, CONFIDENCES, LEVELS
 from orchestration.home import PROJECT
 
@@ -80,6 +81,11 @@ def test_every_reason_that_the_forecast_gives_has_words() -> None:
     assert len(codes) == 9
     assert {f"why_{code}" for code in codes} <= set(STRINGS)
     assert set(ACTIONS) == {"add", "move_load", "move_accelerators", "none"}
+
+
+def test_every_constraint_of_the_matching_has_words() -> None:
+    """A constraint that the report has no words for stops the whole report, and with it the run."""
+    assert {f"constraint_{name}" for name in CONSTRAINTS} <= set(STRINGS)
 
 
 def test_values_are_escaped_and_said_in_both_languages() -> None:
