@@ -15,6 +15,7 @@ from typing import Any
 from orchestration.charts import cell
 from orchestration.contracts import TABLES, Column, duckdb_type
 from orchestration.finance.payback import CAPITAL_PAYBACK
+from orchestration.forecasting.matching_tables import MATCHING_MONEY_TABLES, MATCHING_TABLES
 from orchestration.forecasting.tables import TABLES as FORECAST_TABLES
 from orchestration.restatements import COLUMNS as RESTATEMENT_COLUMNS
 from orchestration.restatements import DESCRIPTION as RESTATEMENT_DESCRIPTION
@@ -52,7 +53,8 @@ def marts(manifest: Mapping[str, Any]) -> list[Mart]:
         for node in manifest["nodes"].values()
         if node["resource_type"] == "model" and node["schema"] in SCHEMAS
     ]
-    for schema, table in [*(("capacity", table) for table in FORECAST_TABLES), ("finance", CAPITAL_PAYBACK)]:
+    written = [("capacity", (*FORECAST_TABLES, *MATCHING_TABLES)), ("finance", (CAPITAL_PAYBACK, *MATCHING_MONEY_TABLES))]
+    for schema, table in [(schema, table) for schema, tables in written for table in tables]:
         found.append(Mart(
             schema, table.name, f"Grain: {', '.join(table.grain)}. {table.description}",
             tuple((c.name, duckdb_type(c.dtype), c.unit or "", c.description) for c in table.columns), "orchestration/",

@@ -103,14 +103,16 @@ def demo_home(name: str, tmp_path_factory: pytest.TempPathFactory, *arguments: o
     if "PYTEST_XDIST_WORKER" not in os.environ:
         succeed(mine, "demo", *arguments)
         return mine
-    # Every process's folder lies in one that they share.
+    # Every process's folder lies in one that they share. The home stays where it was made, because the
+    # warehouse of a copy reads raw files there until its own next build.
     made = Home(tmp_path_factory.getbasetemp().parent / name)
+    done = made.root.with_suffix(".done")
     with FileLock(made.root.with_suffix(".lock")):
-        if not made.root.exists():
-            aside = Home(made.root.with_suffix(".making"))
-            succeed(aside, "demo", *arguments)
-            aside.root.rename(made.root)
-        shutil.copytree(made.root, mine.root, symlinks=True)
+        if not done.exists():
+            shutil.rmtree(made.root, ignore_errors=True)
+            succeed(made, "demo", *arguments)
+            done.touch()
+    shutil.copytree(made.root, mine.root)
     return mine
 
 

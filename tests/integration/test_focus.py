@@ -78,6 +78,8 @@ def validator() -> Iterator[Path]:
     cache.mkdir(parents=True, exist_ok=True)
     environment = cache / f"focus-validator-{hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]}"
     complete = environment / "complete"
+    # As scripts/setup does: a company's own certificate authority is in the system's store.
+    trusting = {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true", **os.environ}
     with (cache / "focus-validator.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not complete.exists():
@@ -85,7 +87,7 @@ def validator() -> Iterator[Path]:
             subprocess.run(
                 [uv, "pip", "install", "--quiet", "--python", str(environment / "bin" / "python"),
                  "--require-hashes", "--requirement", str(REQUIREMENTS)],
-                check=True,
+                check=True, env=trusting,
             )
             complete.touch()
     yield environment / "bin" / "python"
