@@ -61,10 +61,9 @@ select
     site_id,
     accelerator_id,
     cast(
-        round(
-            cast(price_cny as double) * cast(system_uplift_ratio as double) / life_years
-            + coalesce(cast(cost_cny_per_accelerator_hour as double), 0) * 8760, 2
-        ) + idle_energy_cny_per_year as decimal(38, 9)
+        {{ money_share(money_times_ratio('price_cny', 'system_uplift_ratio'), '1000', 'life_years * 1000') }}
+        + coalesce(cost_cny_per_accelerator_hour, 0) * 8760
+        + idle_energy_cny_per_year as decimal(38, 9)
     ) as annual_cost_cny
 from run
 where operations_preference = 1
