@@ -122,12 +122,12 @@ def test_prices_in_dollars_stand_beside_ours_in_yuan(traces_home, query):
     """Compared as numbers, 25 dollars a million would look cheaper than 27 yuan."""
     (row,) = query(traces_home.finance, """
         select distinct competitor_list_price_per_million, competitor_price_cny_per_million, observed_date
-        from finance.finance.fct_price_position
+        from finance.fct_price_position
         where model_name = 'claude-opus-4-8' and token_type = 'output' and price_date = '2026-11-22'
     """)
     assert row == (Decimal(25), Decimal("168.7175"), date(2026, 6, 10))
     assert query(traces_home.finance, """
-        select count(distinct vendor) >= 3 from finance.finance.fct_price_position where competitor_currency = 'USD'
+        select count(distinct vendor) >= 3 from finance.fct_price_position where competitor_currency = 'USD'
     """) == [(True,)]
 
 
