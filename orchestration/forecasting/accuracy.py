@@ -94,6 +94,13 @@ def order_regret(truth: np.ndarray, order: np.ndarray) -> np.ndarray:
     return np.divide(regret.sum(axis=0), volume, out=np.full(volume.shape, np.nan), where=volume > 0)
 
 
+def mean_by_volume(by_series: np.ndarray, truth: np.ndarray) -> float:
+    """The mean of a measure that each series has of its own truth, weighted by that truth; NaN where there is none."""
+    volume = np.where(np.isfinite(by_series), np.nan_to_num(truth).sum(axis=(0, 2)), 0)
+    whole = volume.sum()
+    return float((np.nan_to_num(by_series) * volume).sum() / whole) if whole else np.nan
+
+
 def rule_orders(values: np.ndarray, origins: np.ndarray, horizon: int) -> dict[str, np.ndarray]:
     """What simple rules order at each origin: the peak of the last horizon, and its mean times 1.3; (origin, series)."""
     rules = {PEAK_RULE: [], MEAN_RULE: []}

@@ -7,7 +7,7 @@ simple rules of ordering. No forecast of the future and no decision here; the me
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,7 @@ FIRST_SCORED_ORIGIN = 4
 """With fewer known periods there is next to no past error to calibrate on."""
 PATH_COUNT = 300
 ALL_SERIES = "all"
+RAW_YARDSTICK = "seasonal_naive_own_intervals"
 FEWEST_SCORES = 20
 """Periods scored at a level before its loss says anything about the model. The nation is one series, whose first four
 forecasts overlap: their ten scored weeks are two or three of news."""
@@ -48,31 +49,43 @@ class Backtest:
     rolled: Rolled
 
 
-def backtest(panel: Panel, bottom: str, levels: Mapping[str, Mapping[str, str]], setting: Setting) -> Backtest:
+def backtest(
+    panel: Panel, bottom: str, levels: Mapping[str, Mapping[str, str]], setting: Setting, *,
+    origins: Sequence[int] | None = None, scored: int = SCORED_ORIGINS, every_member: bool = False,
+) -> Backtest:
     """Scores at the bottom level and at every level above, of each series and of all together.
 
     Args:
         bottom: name of the level of the panel's series.
         levels: parent per series_id, by level; a series that is not named is in none.
+        origins: numbers of periods known at the past forecasts, rising; every period by default.
+        scored: how many of them, the last ones, are scored; those before only calibrate.
+        every_member: score the members too, calibrated, and seasonal naive with its own intervals (RAW_YARDSTICK).
     """
     length = len(panel.periods)
-    first = max(FIRST_ORIGIN, length - SCORED_ORIGINS - CALIBRATION_ORIGINS)
-    rolled = roll(panel.values, list(range(first, length)), setting)
-    positions = [index for index, origin in enumerate(rolled.origins) if origin >= FIRST_SCORED_ORIGIN][-SCORED_ORIGINS:]
+    if origins is None:
+        origins = range(max(FIRST_ORIGIN, length - scored - CALIBRATION_ORIGINS), length)
+    rolled = roll(panel.values, list(origins), setting)
+    positions = [index for index, origin in enumerate(rolled.origins) if origin >= FIRST_SCORED_ORIGIN][-scored:]
     if not positions:
         return Backtest([], rolled)
     labels = np.full(len(panel.series_ids), bottom)
-    made = {
-        COMBINED: calibrate(combine(rolled), rolled, labels, positions),
-        YARDSTICK: calibrate(rolled.members[YARDSTICK], rolled, labels, positions),
+    made = {COMBINED: calibrate(combine(rolled), rolled, labels, positions)} | {
+        name: calibrate(member, rolled, labels, positions) for name, member in rolled.members.items()
+        if every_member or name == YARDSTICK
     }
-    summed = {model: _coherent(panel, rolled, marginals, positions, levels, setting) for model, marginals in made.items()}
+    if every_member:
+        made[RAW_YARDSTICK] = rolled.members[YARDSTICK]
     rows = score(bottom, panel.series_ids, rolled.truth[positions], {model: each[positions] for model, each in made.items()})
     rows += _rule_scores(bottom, panel.series_ids, panel.values, rolled, positions)
+    summed = {
+        model: _coherent(panel, rolled, made[model], positions, levels, setting)
+        for model in (COMBINED, YARDSTICK, RAW_YARDSTICK) if model in made
+    }
     for level, parents in levels.items():
         names = _names(parents)
         values = _summed(panel.values, [_members(panel, parents, name) for name in names])
-        truths = np.stack([summed[COMBINED][level][1], summed[YARDSTICK][level][1]])
+        truths = np.stack([each[level][1] for each in summed.values()])
         truth = np.where(np.isfinite(truths).all(axis=0), truths[0], np.nan)
         rows += score(level, names, truth, {model: each[level][0] for model, each in summed.items()})
         rows += _rule_scores(level, names, values, rolled, positions, truth)
@@ -100,7 +113,8 @@ def score(
     """Rows of what each model was worth: wape, relative_quantile_loss, coverage, order_regret, scored_count.
 
     A metric that can't be computed (nothing known, only zeros) has no row. ``all``: pooled over the series, but
-    relative_quantile_loss, which is their geometric mean. wape_week_NN is that of the NN-th week ahead.
+    relative_quantile_loss, which is their geometric mean, and order_regret, weighted by their truth. wape_week_NN is
+    that of the NN-th week ahead.
 
     Args:
         truth: (origin, series, horizon), NaN where not known.
@@ -137,7 +151,7 @@ def score(
         put(ALL_SERIES, model, "wape", _pooled_wape(seen, made))
         put(ALL_SERIES, model, "relative_quantile_loss",
             float(np.exp(quiet_mean(np.log(measures["relative_quantile_loss"]), axis=0))))
-        put(ALL_SERIES, model, "order_regret", float(quiet_mean(measures["order_regret"], axis=0)))
+        put(ALL_SERIES, model, "order_regret", accuracy.mean_by_volume(measures["order_regret"], seen))
         for metric, values in inside.items():
             put(ALL_SERIES, model, metric, float(quiet_mean(values.reshape(-1), axis=0)))
         for step in range(truth.shape[2]):
@@ -157,7 +171,7 @@ def _rule_scores(
         regret = accuracy.order_regret(truth, orders)
         rows += [
             {"level": level, "series_id": series_id, "model": rule, "metric": "order_regret", "value": float(value)}
-            for series_id, value in (*zip(series_ids, regret, strict=True), (ALL_SERIES, quiet_mean(regret, axis=0)))
+            for series_id, value in (*zip(series_ids, regret, strict=True), (ALL_SERIES, accuracy.mean_by_volume(regret, truth)))
             if np.isfinite(value)
         ]
     return rows

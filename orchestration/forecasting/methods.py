@@ -1,7 +1,7 @@
 """The forecast of many series at once: one interface, a long frame in and a long frame of quantiles out.
 
 Policy only: which members, joined how, calibrated on what, and what to say where there is too little to go by.
-Fitting is in ``members``, the rest in ``combination``, ``conformal``, ``paths`` and ``accuracy``. No I/O.
+Fitting is in ``members``, the rest in ``combination``, ``conformal`` and ``paths``; ``backtest`` says how good it is. No I/O.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtri
 
-from orchestration.forecasting import accuracy
 from orchestration.forecasting.combination import quantile_loss
-from orchestration.forecasting.members import LEVELS, MEDIAN, MEMBERS, Setting, quiet_mean
+from orchestration.forecasting.members import LEVELS, MEMBERS, Setting, quiet_mean
 from orchestration.forecasting.panel import Panel, panel_of, step_of
 from orchestration.forecasting.paths import Paths, quantile_frame, read_at, shuffle
 from orchestration.forecasting.rolling import (
@@ -159,68 +158,6 @@ def paths_of(made: Forecast, *, season_length: int, seed: int, count: int = PATH
     samples = shuffle(made.marginals[rows], made.panel.values[rows], season_length, count, seed)
     targets = made.panel.targets(made.marginals.shape[1])
     return Paths(samples, tuple(made.panel.series_ids[row] for row in rows), tuple(targets))
-
-
-def backtest(
-    history: pl.DataFrame,
-    *,
-    frequency: str,
-    season_length: int,
-    horizon: int,
-    seed: int,
-    origins: int | Sequence[int],
-    levels: Mapping[str, Mapping[str, str]] | None = None,
-    origin_step: int | None = None,
-) -> pl.DataFrame:
-    """Scores of past forecasts: level, series_id (or all), model, metric, value.
-
-    Rolling origins; each is calibrated only on earlier ones; costly members run for a sample of series. At a level of ``levels`` the combination is the sum of
-    coherent paths of the series below, all else is made from the sums of history. Metrics: relative_quantile_loss
-    (to calibrated seasonal naive; all: geometric mean over series), raw_relative_quantile_loss (to seasonal naive
-    with its own intervals), wape (all: mean), coverage_80, coverage_95, order_regret (at the order quantile, over the
-    truth; also for the rules last_peak and mean_x_1.3; all: over the truth of all), scored_count.
-
-    Args:
-        origins: how many origins to score, the last ones possible; or their numbers of known periods.
-        levels: parent per series_id, by level; the level ``series`` is always there.
-        origin_step: periods between origins; as of ``forecast``.
-    """
-    panel = panel_of(history, frequency)
-    step = origin_step or _origin_step(season_length, horizon)
-    length = panel.values.shape[1]
-    scored = [length - horizon - step * back for back in range(origins)] if isinstance(origins, int) else list(origins)
-    scored = sorted(origin for origin in scored if origin >= FEWEST_KNOWN)
-    if not scored:
-        return pl.DataFrame(schema=SCORE_SCHEMA)
-    before = [scored[0] - step * back for back in range(1, CALIBRATION_ORIGINS + 1)]
-    every = sorted({*(origin for origin in before if origin >= FEWEST_KNOWN), *scored})
-    setting = Setting(frequency, season_length, horizon, seed)
-    # As the forecast does where costly members are not worth it; where they are, it is better than this.
-    sample = dict.fromkeys(COSTLY, sample_of(len(panel.series_ids), COSTLY_SAMPLE))
-    rolled = roll(panel.values, every, setting, dict.fromkeys(every, sample))
-    positions = [every.index(origin) for origin in scored]
-    marginals = calibrate(combine(rolled), rolled, np.full(len(panel.series_ids), BOTTOM), positions)
-    rows = _scores(BOTTOM, panel.series_ids, panel.values, rolled, marginals, positions)
-    for level, parents in (levels or {}).items():
-        names, summed = _summed(panel, parents)
-        above = roll(summed, every, setting)
-        joined = np.full((len(every), len(names), horizon, len(LEVELS)), np.nan)
-        for position in positions:
-            known = np.flatnonzero(np.isfinite(marginals[position]).all(axis=(1, 2)))
-            samples = shuffle(
-                marginals[position][known], panel.values[known, :every[position]], season_length, PATH_COUNT, seed
-            )
-            below = Paths(samples, tuple(panel.series_ids[row] for row in known), tuple(panel.targets(horizon)))
-            total = below.aggregate(parents)
-            joined[position, [names.index(name) for name in total.series_ids]] = total.quantile_array(LEVELS)
-        rows += _scores(level, names, summed, above, joined, positions)
-    return pl.DataFrame(rows, schema=SCORE_SCHEMA, orient="row")
-
-
-SCORE_SCHEMA = {
-    "level": pl.String, "series_id": pl.String, "model": pl.String, "metric": pl.String, "value": pl.Float64
-}
-ALL_SERIES = "all"
 
 
 def _origin_step(season_length: int, horizon: int) -> int:
@@ -384,63 +321,3 @@ def _frame(models: dict[str, np.ndarray], panel: Panel, horizon: int, quantiles:
     return pl.concat(frames).select(
         "series_id", "target", "model", "quantile", "value"
     ).sort("series_id", "target", "model", "quantile")
-
-
-def _summed(panel: Panel, parents: Mapping[str, str]) -> tuple[tuple[str, ...], np.ndarray]:
-    """Histories of parents: the sum of what is known below, unknown where nothing is."""
-    names = tuple(sorted({parents[series_id] for series_id in panel.series_ids if series_id in parents}))
-    summed = np.full((len(names), panel.values.shape[1]), np.nan)
-    for index, name in enumerate(names):
-        below = panel.values[[parents.get(series_id) == name for series_id in panel.series_ids]]
-        known = np.isfinite(below)
-        summed[index] = np.where(known.any(axis=0), np.where(known, below, 0).sum(axis=0), np.nan)
-    return names, summed
-
-
-def _scores(
-    level: str, series_ids: Sequence[str], values: np.ndarray, rolled: Rolled, joined: np.ndarray, positions: list[int],
-) -> list[tuple]:
-    """Rows of scores of one level."""
-    labels = np.full(len(series_ids), level)
-    truth = rolled.truth[positions]
-    raw = rolled.members[YARDSTICK][positions]
-    models = {
-        name: calibrate(member, rolled, labels, positions)[positions] for name, member in rolled.members.items()
-    } | {COMBINED: joined[positions]}
-    # A model without a word for a series is scored as the yardstick that stands in for it.
-    models = {name: np.where(np.isfinite(made), made, models[YARDSTICK]) for name, made in models.items()}
-    rows = []
-
-    def put(model: str, metric: str, by_series: np.ndarray, over_all: float) -> None:
-        rows.extend(
-            (level, series_id, model, metric, float(value))
-            for series_id, value in zip(series_ids, by_series, strict=True) if np.isfinite(value)
-        )
-        if np.isfinite(over_all):
-            rows.append((level, ALL_SERIES, model, metric, float(over_all)))
-
-    def put_mean(model: str, metric: str, by_series: np.ndarray) -> None:
-        put(model, metric, by_series, float(quiet_mean(by_series, axis=0)))
-
-    def put_weighted(model: str, metric: str, by_series: np.ndarray) -> None:
-        volume = np.where(np.isfinite(by_series), np.nan_to_num(truth).sum(axis=(0, 2)), 0)
-        whole = volume.sum()
-        put(model, metric, by_series, float((np.nan_to_num(by_series) * volume).sum() / whole) if whole else np.nan)
-
-    def put_geometric(model: str, metric: str, by_series: np.ndarray) -> None:
-        put(model, metric, by_series, float(np.exp(quiet_mean(np.log(by_series), axis=0))))
-
-    for model, made in models.items():
-        put_geometric(model, "relative_quantile_loss", accuracy.relative_quantile_loss(truth, made, models[YARDSTICK]))
-        put_geometric(model, "raw_relative_quantile_loss", accuracy.relative_quantile_loss(truth, made, raw))
-        put_mean(model, "wape", accuracy.wape(truth, made))
-        for metric, low, high in (("coverage_80", 0.1, 0.9), ("coverage_95", 0.025, 0.975)):
-            inside = accuracy.held(truth, made, low, high)
-            put(model, metric, quiet_mean(inside.transpose(1, 0, 2).reshape(len(series_ids), -1), axis=1),
-                float(quiet_mean(inside.reshape(-1), axis=0)))
-        put_weighted(model, "order_regret", accuracy.order_regret(truth, accuracy.order_from_quantiles(made)))
-    for rule, orders in accuracy.rule_orders(values, rolled.origins[positions], rolled.horizon).items():
-        put_weighted(rule, "order_regret", accuracy.order_regret(truth, orders))
-    counted = (np.isfinite(truth) & np.isfinite(models[COMBINED][..., MEDIAN])).sum(axis=(0, 2)).astype(float)
-    put(COMBINED, "scored_count", counted, float(counted.sum()))
-    return rows

@@ -7,10 +7,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from orchestration.forecasting import methods
 from orchestration.forecasting.rolling import COMBINED, YARDSTICK
 from tests.bench import real_series
-from tests.bench.forecast import incoherence, mean_by_level, of_all, over_series, scores_of
+from tests.bench.forecast import BOTTOM, incoherence, mean_by_level, of_all, over_series, scores_of
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +33,9 @@ def test_the_combination_beats_seasonal_naive_on_every_set_and_level(scores: pl.
 
 def test_bands_hold_about_what_they_say(scores: pl.DataFrame) -> None:
     """Wide limits, for a few origins: the bench holds every level to 77-83% and 93-97%."""
-    for level, held in mean_by_level(of_all(scores, "coverage_80", COMBINED)).items():
+    for level, held in mean_by_level(of_all(scores, "coverage_80_ratio", COMBINED)).items():
         assert 0.7 < held < 0.92, level
-    for level, held in mean_by_level(of_all(scores, "coverage_95", COMBINED)).items():
+    for level, held in mean_by_level(of_all(scores, "coverage_95_ratio", COMBINED)).items():
         assert 0.88 < held <= 1, level
 
 
@@ -45,7 +44,7 @@ def test_orders_regret_less_than_simple_rules(scores: pl.DataFrame) -> None:
     ours = of_all(scores, "order_regret", COMBINED)
     for rule in (YARDSTICK, "mean_x_1.3"):
         theirs = of_all(scores, "order_regret", rule)
-        assert all(ours[key] < theirs[key] for key in ours if key[1] == methods.BOTTOM)
+        assert all(ours[key] < theirs[key] for key in ours if key[1] == BOTTOM)
 
 
 def test_sums_of_real_paths_agree_to_the_last_bit(sets: list[real_series.RealSet]) -> None:
