@@ -21,6 +21,7 @@ from queue import SimpleQueue
 from tempfile import mkdtemp
 from typing import BinaryIO
 
+import orjson
 import zstandard
 from isal import igzip
 
@@ -58,7 +59,7 @@ class Spool:
     line_count: int = 0
     has_quote: bool = False
     is_compressed: bool = False
-    is_clean: bool = True
+    is_whole: bool = True
     aside: dict[int, SetAside] = field(default_factory=dict)
 
     def lines(self) -> Iterator[tuple[int, str]]:
@@ -132,25 +133,27 @@ def spool(source: Path, scratch: Path, *, vouched: bool = False) -> Spool:
 
 
 @contextmanager
-def piped(source: Path, scratch: Path, *, vouched: bool = False) -> Iterator[tuple[Spool, Iterator[Path]]]:
+def piped(
+    source: Path, scratch: Path, *, vouched: bool = False, vetted: bool = False
+) -> Iterator[tuple[Spool, Iterator[Path]]]:
     """A delivery's clean text through named pipes in scratch: its Spool, and a pipe for each part of the text.
 
     Every part is whole lines, of about PART_BYTES (DuckDB keeps all that it reads from a pipe), and is to be
     read once before the next is asked for. Nothing touches the disk, and decompression runs beside the
-    reader. The Spool is complete when the block is left: its ``is_clean`` then says that the parts were all
-    of the text, and no line was set aside; if not, ``spool`` tells what is wrong.
+    reader. The Spool is complete when the block is left: its ``is_whole`` then says that the parts were all
+    of the text; if not, ``spool`` tells what is wrong. ``vetted``: a placeholder stands for a
+    line that is not surely one flat JSON object; the caller reads it by itself.
     """
     folder = Path(mkdtemp(dir=scratch))
-    result = Spool(path=folder, is_clean=False)
+    result = Spool(path=folder, is_whole=False)
     waiting: SimpleQueue[Path | None] = SimpleQueue()
 
     def write() -> None:
         out = _PartedPipe(folder, waiting)
         try:
-            for _ in _clean(source, out.write, result, vouched):
-                if result.aside:
-                    return
-            result.is_clean = not result.aside
+            for _ in _clean(source, (lambda part: out.write(_plain_objects(part))) if vetted else out.write, result, vouched):
+                pass
+            result.is_whole = True
         except (FormatError, BrokenPipeError):
             return
         finally:
@@ -199,6 +202,21 @@ class _PartedPipe:
         if self.out is not None:
             self.out.close()
         self.out, self.part_bytes = None, 0
+
+
+def _plain_objects(part: bytes) -> bytes:
+    """Whole lines with a placeholder for each that is not surely one flat JSON object with each key once."""
+    lines = part.split(b"\n")
+    for index, line in enumerate(lines):
+        try:
+            record = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            is_plain = not line.strip()
+        else:
+            is_plain = isinstance(record, dict) and line.count(b'":') == len(record)
+        if not is_plain:
+            lines[index] = PLACEHOLDER
+    return b"\n".join(lines)
 
 
 def first_lines(source: Path) -> list[bytes]:

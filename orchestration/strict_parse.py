@@ -7,6 +7,7 @@ only where a column's text is found. No receipts and no files of the store here:
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from orchestration.sources.base import (
     TabularFormat,
 )
 from orchestration.sources.reference_csv import records
-from orchestration.spool import LONGEST_LINE, Spool, first_lines, piped
+from orchestration.spool import LONGEST_LINE, Spool, first_lines, piped, raw_lines
 from orchestration.sql import count, identifier, literal
 
 EARLIEST_EVENT = datetime(2000, 1, 1)
@@ -35,6 +36,7 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 BATCH_ROWS = 20_000
 # Longer lines are read with the spool: DuckDB's buffers grow with the longest.
 LONGEST_QUICK_LINE = 2**20
+MOST_LOOKED_AT_AGAIN = 10_000
 # So many records tell which columns a file has and which of them are strings.
 FIRST_RECORDS = 100
 # A text column with no more distinct values than this in its first rows is stored by an ENUM.
@@ -72,11 +74,11 @@ def parse(con: duckdb.DuckDBPyConnection, format, options: Options, spool: Spool
 def parse_whole(
     con: duckdb.DuckDBPyConnection, format, options: Options, source: Path, scratch: Path, now: datetime, *, vouched: bool = False
 ) -> tuple[Spool, Parsed] | None:
-    """Parses JSON lines as they are decompressed, without a spool; None when any line needs a closer look.
+    """Parses JSON lines as they are decompressed, without a spool; None when the file needs a closer look.
 
     Strings are read as text, which is cheapest, unless some text could have been another kind of JSON
-    (7, true): then every value keeps its kind. Both ways and ``parse`` give the same rows and the same
-    faults for the same line; a test holds them together.
+    (7, true): then every value keeps its kind. A line that has a fault is read once more, as ``parse`` reads it.
+    Both ways and ``parse`` give the same rows and the same faults for the same line; a test holds them together.
     """
     if isinstance(format, RowFormat) or format.container not in ("any", "ndjson") or format.event_id is None:
         return None
@@ -88,10 +90,10 @@ def parse_whole(
         return None
     sample = _records(first)
     warnings = _check_inputs(format, sorted(set(format.required).union(*sample)))
-    strings = _certain_strings(format, options, sample)
-    for as_text in (strings, ()) if strings else ((),):
+    as_text, vetted = _certain_strings(format, options, sample), False
+    while True:
         try:
-            with piped(source, scratch, vouched=vouched) as (spool, parts):
+            with piped(source, scratch, vouched=vouched, vetted=vetted) as (spool, parts):
                 received = 0
                 for part in parts:
                     _read_ndjson(con, format, part, as_text, received)
@@ -99,13 +101,42 @@ def parse_whole(
                     received += _cast_identified(con, format, options, now, first=not received)
         except (duckdb.InvalidInputException, duckdb.ConversionException):
             # Some line is not a JSON object with each key once.
+            if vetted:
+                return None
+            vetted = True
+            continue
+        if not spool.is_whole or received != spool.line_count:
             return None
-        if not spool.is_clean or received != spool.line_count:
+        faults = _look_again(con, format, options, spool, source, scratch, now, vouched)
+        if faults is None:
             return None
-        parsed = _finish(con, format.table, spool, received, _faults(con, format.table, format.checks), warnings)
+        parsed = _finish(con, format.table, spool, received - len(spool.aside), faults, warnings)
         if not as_text or not _may_hide_a_kind(con, format.table, as_text, parsed):
             return spool, parsed
-    return None
+        as_text = ()
+
+
+def _look_again(
+    con, format: TabularFormat, options: Options, spool: Spool, source: Path, scratch: Path, now: datetime, vouched: bool
+) -> list | None:
+    """Reads every line that has a fault by itself, as it was before it was vetted. Their faults; None if too many."""
+    con.execute(f"delete from judged where line_number in ({', '.join(map(str, spool.aside)) or 'null'})")
+    numbers = [number for number, in con.execute("select line_number from judged where fault is not null").fetchall()]
+    if not numbers or len(numbers) > MOST_LOOKED_AT_AGAIN:
+        return None if numbers else []
+    text = scratch / "again"
+    with text.open("w", encoding="utf-8") as stream:
+        for number, line in raw_lines(source, set(numbers), vouched=vouched).items():
+            stream.write(json.dumps({"line_number": number, "line": line.decode()}) + "\n")
+    con.execute(f"""
+        create or replace temp table text_line as from read_ndjson({literal(str(text))},
+            columns = {{line_number: 'bigint', line: 'varchar'}}, maximum_object_size = {3 * LONGEST_LINE})
+    """)
+    con.execute("delete from judged where fault is not null")
+    faults = _by_line(con, format)
+    _identify(con, format, options, list(format.inputs))
+    _cast_identified(con, format, options, now, first=False)
+    return faults + _faults(con, format.table, format.checks)
 
 
 # --- rows read in Python -----------------------------------------------------------------------
@@ -178,9 +209,6 @@ def _finish(con, table: Table, spool: Spool, received: int, faults: list, warnin
 
 
 def _parse_table(con, format: TabularFormat, options: Options, spool: Spool, source: Path, now: datetime) -> Parsed:
-    con.execute("create or replace temp table aside (line_number bigint)")
-    if spool.aside:
-        con.execute("insert into aside select unnest(?::bigint[])", [sorted(spool.aside)])
     container = _container(format, spool, source)
     faults: list[tuple[int, int, str, str]] = []
     if container == "parquet":
@@ -188,7 +216,8 @@ def _parse_table(con, format: TabularFormat, options: Options, spool: Spool, sou
     elif container == "ndjson":
         sample = _records(line for _, line in islice(spool.lines(), FIRST_RECORDS))
         inputs, warnings = list(format.inputs), _check_inputs(format, sorted(set(format.required).union(*sample)))
-        _read_ndjson_by_line(con, format, spool, faults)
+        _read_lines(con, spool)
+        faults += _by_line(con, format)
     else:
         inputs, warnings = _read_csv(con, format, spool, faults)
     return _judge(con, format, options, spool, inputs, faults, warnings, now)
@@ -278,7 +307,8 @@ def _read_lines(con, spool: Spool) -> None:
     found = count(con, "select count(*) from text_line")
     if found != spool.line_count:
         raise RuntimeError(f"{spool.line_count} lines were received and {found} were read; nothing was committed")
-    con.execute("delete from text_line where coalesce(trim(line), '') = '' or line_number in (select line_number from aside)")
+    aside = ", ".join(map(str, spool.aside)) or "null"
+    con.execute(f"delete from text_line where coalesce(trim(line), '') = '' or line_number in ({aside})")
 
 
 def _certain_strings(format: TabularFormat, options: Options, sample: list[dict]) -> tuple[str, ...]:
@@ -295,8 +325,6 @@ def _certain_strings(format: TabularFormat, options: Options, sample: list[dict]
 
 def _may_hide_a_kind(con, table: Table, as_text: tuple[str, ...], parsed: Parsed) -> bool:
     """Whether a value read as text may have been no JSON string, which is a fault that text can't show."""
-    if any(reason in ("bad_timestamp", "bad_date") for _, _, reason, _ in parsed.faults):
-        return True
     for name in as_text:
         if name in parsed.choices:
             source = f"(select unnest(enum_range(null::{parsed.choices[name]})) as value)"
@@ -319,25 +347,26 @@ def _read_ndjson(con, format: TabularFormat, part: Path, as_text: tuple[str, ...
     """)
 
 
-def _read_ndjson_by_line(con, format: TabularFormat, spool: Spool, faults: list) -> None:
+def _by_line(con, format: TabularFormat) -> list[tuple[int, int, str, str]]:
+    """Makes the view ``arrived`` of the lines in ``text_line`` that are JSON objects; the faults of those that are none."""
     messages = {
         "malformed_json": "is not valid JSON",
         "not_an_object": "is JSON and not an object",
         "duplicate_key": "names a key twice",
     }
-    _read_lines(con, spool)
-    con.execute("""
+    # A key that nothing reads may come twice.
+    known = ", ".join(literal(name) for name in format.inputs)
+    con.execute(f"""
         create or replace temp table by_line as
         select line_number, line, case
             when kind is null then 'malformed_json'
             when kind <> 'OBJECT' then 'not_an_object'
             when len(keys) <> len(list_distinct(keys)) then 'duplicate_key'
         end as fault
-        from (select *, case when kind = 'OBJECT' then json_keys(line) end as keys
+        from (select *, case when kind = 'OBJECT' then list_filter(json_keys(line), lambda key: key in ({known})) end as keys
               from (select line_number, line, case when json_valid(line) then json_type(line) end as kind from text_line))
     """)
-    for number, code in con.execute("select line_number, fault from by_line where fault is not null order by 1").fetchall():
-        faults.append((number, 1, code, messages[code]))
+    found = con.execute("select line_number, fault from by_line where fault is not null order by 1").fetchall()
     # One look into a line for all of its fields; each json_extract would parse it again.
     paths = ", ".join(literal(_json_path(name)) for name in format.inputs)
     fields = ", ".join(f"nullif(field[{n}], 'null'::json) as {identifier(name)}" for n, name in enumerate(format.inputs, 1))
@@ -348,6 +377,7 @@ def _read_ndjson_by_line(con, format: TabularFormat, spool: Spool, faults: list)
         from (select line_number, line, {fields}
               from (select line_number, line, json_extract(line, [{paths}]) as field from by_line where fault is null))
     """)
+    return [(number, 1, code, messages[code]) for number, code in found]
 
 
 def _json_path(name: str) -> str:
