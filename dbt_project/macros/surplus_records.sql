@@ -48,3 +48,18 @@
     ) as ranked
     where arrival_rank > 1
 {%- endmacro %}
+
+{# Subquery: the records of a raw table as they first came. #}
+{% macro first_arrivals(table_name) -%}
+    select records.*
+    from {{ source('raw', table_name) }} as records
+    left join (
+        select * from {{ ref('stg_ledger__surplus_records') }} where table_name = '{{ table_name }}'
+    ) as surplus
+        on
+            records.event_id = surplus.event_id
+            and records.source_id = surplus.source_id
+            and records.delivery_id = surplus.delivery_id
+            and records.event_day = surplus.event_day
+    where surplus.event_id is null
+{%- endmacro %}

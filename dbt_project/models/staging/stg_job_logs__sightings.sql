@@ -1,18 +1,6 @@
 with
-records as (select * from {{ source('raw', 'job_logs') }}),
-
-surplus as (select * from {{ ref('stg_ledger__surplus_records') }} where table_name = 'job_logs'),
-
 first_arrivals as (
-    select records.*
-    from records
-    left join surplus
-        on
-            records.event_id = surplus.event_id
-            and records.source_id = surplus.source_id
-            and records.delivery_id = surplus.delivery_id
-            and records.event_day = surplus.event_day
-    where surplus.event_id is null
+    {{ first_arrivals('job_logs') }}
 )
 
 select
