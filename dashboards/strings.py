@@ -87,6 +87,11 @@ STRINGS: dict[str, dict[str, str]] = {
         "en": "Without action {short} pools run out of usable supply within 13 weeks, {late} of them before new capacity "
               "can arrive (12 weeks).",
     },
+    "consequence_all": {
+        "zh": "若不行动，{short} 个资源池将在 13 周内耗尽可用供给，且全部早于新增容量可到货时间（12 周）。",
+        "en": "Without action {short} pools run out of usable supply within 13 weeks, all of them before new capacity can "
+              "arrive (12 weeks).",
+    },
     "consequence_one": {
         "zh": "若不行动，{short} 个资源池将在 13 周内耗尽可用供给（早于新增容量可到货时间 12 周的有 {late} 个）。",
         "en": "Without action {short} pool runs out of usable supply within 13 weeks (before new capacity can arrive, "
@@ -112,10 +117,11 @@ STRINGS: dict[str, dict[str, str]] = {
     },
     "decisions_note": {
         "zh": "“耗尽”指忙时（一周各小时的第 95 百分位）需求超过可用供给的周：中位数路径 / 九成路径已越线（90% 把握）。"
-              "预警是一成路径已越线的周。迁移尚未校验链路余量与时延。",
+              "预警是一成路径已越线的周。“当前”是在线卡的负载；可用已扣除预留，因此负载不到 100% 也可能不足。迁移尚未校验链路余量与时延。",
         "en": "“Runs out” is the week in which busy-hour demand (95th percentile of the week's hours) exceeds usable "
               "supply: on the median path / by when 90% of paths have crossed (90% certainty). "
               "The early warning is the week by which 10% of paths have crossed. "
+              "“Now” is the load of what is up; usable keeps a reserve back, so a pool can be short below 100%. "
               "Moves do not yet check the link's free bandwidth and latency.",
     },
     "column_where_pool": {"zh": "站点与卡型", "en": "Where, accelerator type"},
@@ -261,11 +267,12 @@ STRINGS: dict[str, dict[str, str]] = {
         "zh": "{week} 的预计缺口没有变化：上周 {then} 卡，本周 {now} 卡（{step} {change}）。",
         "en": "The gap expected in {week} did not move: {then} accelerators then, {now} now ({step} {change}).",
     },
-    "bridge_then": {"zh": "上周的缺口", "en": "gap last week"},
+    "bridge_then": {"zh": "上周缺口", "en": "gap last week"},
+    "bridge_restated": {"zh": "重述", "en": "restated demand"},
     "bridge_demand": {"zh": "新的需求", "en": "new demand"},
-    "bridge_method": {"zh": "预测方法变化", "en": "change of method"},
+    "bridge_method": {"zh": "方法变化", "en": "change of method"},
     "bridge_supply": {"zh": "供给变动", "en": "supply slip"},
-    "bridge_now": {"zh": "本周的缺口", "en": "gap now"},
+    "bridge_now": {"zh": "本周缺口", "en": "gap now"},
     "bridge_level": {"zh": "缺口", "en": "gap"},
     "bridge_worse": {"zh": "扩大", "en": "wider"},
     "bridge_better": {"zh": "缩小", "en": "narrower"},
@@ -339,8 +346,8 @@ STRINGS: dict[str, dict[str, str]] = {
     # Hub regions
     "section_regions": {"zh": "枢纽区域", "en": "Hub regions"},
     "title_regions": {
-        "zh": "{count} 个枢纽区域中 {crossing} 个已越过或将在 13 周内越过可用供给；{top}最满（{load}）。",
-        "en": "{crossing} of {count} hub regions are above usable supply or cross it within 13 weeks; {top} is fullest ({load}).",
+        "zh": "{count} 个枢纽区域中 {crossing} 个已越过或将在 13 周内越过可用供给；{top}最满：需求为可用的 {load}。",
+        "en": "{crossing} of {count} hub regions are above usable supply or cross it within 13 weeks; in {top} demand is {load} of usable.",
     },
     "regions_none": {"zh": "没有站点归属枢纽区域，或没有需求数据。", "en": "No site belongs to a hub region, or there is no demand."},
     "regions_note": {
@@ -513,13 +520,18 @@ STRINGS: dict[str, dict[str, str]] = {
     "constraint_worth": {"zh": "因服务成本高于收入", "en": "that would cost more than they earn"},
     "constraint_capacity": {"zh": "因资源池已满", "en": "because a pool is full"},
     "title_what_if": {
-        "zh": "如果{scenario}，最缺的一周会多缺 {short} 卡，未来 13 周多 {unserved} 词元无法满足。",
-        "en": "If {scenario}, {short} more accelerators are short in the worst week and {unserved} more tokens go unserved in 13 weeks.",
+        "zh": "如果{scenario}，最缺的一周会多缺 {short} 卡。",
+        "en": "If {scenario}, {short} more accelerators are short in the worst week.",
     },
     "title_what_if_none": {
-        "zh": "所设情景都不会增加缺口；影响最大的是：{scenario}（{short} 卡，{unserved} 词元）。",
-        "en": "No scenario widens the gap; the one that matters most is: {scenario} ({short} accelerators, {unserved} tokens).",
+        "zh": "所设情景都不会增加缺卡；影响最大的是：{scenario}（{short} 卡）。",
+        "en": "No scenario leaves more accelerators short; the one that matters most is: {scenario} ({short}).",
     },
+    "what_if_summary": {
+        "zh": "最缺一周的缺卡数：按预测 {base}；{count} 个情景中最多 {most}。",
+        "en": "Accelerators short in the worst week: {base} as forecast, {most} in the worst of {count} scenarios.",
+    },
+    "as_forecast": {"zh": "按预测", "en": "as forecast"},
     "what_if_caption": {
         "zh": "情景：订货分位数下最缺一周的缺口，以及最优调度后 13 周内仍未满足的词元",
         "en": "What if: accelerators short in the worst week at the order quantile, and tokens that the best scheduling leaves unserved in 13 weeks",
@@ -738,9 +750,9 @@ STRINGS: dict[str, dict[str, str]] = {
     },
     "term_restated": {"zh": "重述", "en": "Restated"},
     "text_restated": {
-        "zh": "曾发布的业务日数字因迟到、重送、回灌或参考数据而改变；每一项都记录前后值与原因。",
+        "zh": "曾发布的业务日数字因迟到、重送、回灌或参考数据而改变；每一项都记录前后值与原因。缺口桥图中的重述：上周预测按各站点此前四周需求的变动比例改读。",
         "en": "A published figure of a business day that a late or resent delivery, a replay or reference changed; each is kept with before, "
-              "after and reason.",
+              "after and reason. In the bridge last week's forecast is read again: a site's moves as its known demand of four weeks did.",
     },
     "source": {"zh": "来源：", "en": "Source:"},
     "term_link_load": {"zh": "链路忙时利用率", "en": "Link busy-hour utilization"},

@@ -19,11 +19,10 @@ from dashboards.weekly_report.parts import (
     Family,
     Names,
     Table,
-    iso_week_of,
     region_name,
     split_figure,
 )
-from dashboards.weekly_report.published import Readings
+from dashboards.weekly_report.published import Readings, iso_week_of
 
 LEVELS = ("hub_region", "hub", "region")
 """Names under which a forecast of whole regions may be published."""

@@ -148,7 +148,7 @@ def test_decision_rows_equal_the_mart(report: Report, open_report: Open) -> None
             assert f"/ {week.get(need['runs_out_week_p90'], need['runs_out_week_p90'])}" in row["text"][4]
         if need["action"] == "add":
             assert row["text"][5] == f"Add {need['add_accelerator_count']:,}"
-            assert need["order_by_date"] is None or str(need["order_by_date"].year) in row["text"][6]
+            assert need["order_by_date"] is None or f"{need['order_by_date'].day} {need['order_by_date']:%b}" in row["text"][6]
         assert row["text"][8].lower() == need["confidence"]
     acting = sum(need["action"] != "none" for need in needs.values())
     assert opened.page.locator("h1").inner_text().startswith(f"{acting} actions.")
@@ -187,8 +187,10 @@ def test_every_chart_has_as_many_marks_as_data(report: Report, open_report: Open
     packages = mart(report, "select count(distinct iso_week) as bar_count from capacity.fct_package_demand")
     assert marks(opened, "packages")["drawnBars"] == packages[0]["bar_count"] == 6
     binding = mart(report, "select count(*) as bar_count from capacity.fct_binding_constraint_weekly")[0]["bar_count"]
-    assert marks(opened, "binding")["drawnBars"] == min(binding, 12)
-    assert marks(opened, "bridge")["drawnBars"] == 5
+    assert marks(opened, "binding")["drawnBars"] == min(binding, 10)
+    assert marks(opened, "bridge")["drawnBars"] == 6
+    scenarios = mart(report, "select count(distinct scenario) as bar_count from capacity.fct_what_if")[0]["bar_count"]
+    assert marks(opened, "what_if")["drawnBars"] == scenarios + 1
     accuracy = mart(report, """
         select count(*) as point_count from capacity.fct_forecast_accuracy
         where level = 'site_accelerator' and series_id = 'all' and metric like 'wape_week_%'
@@ -473,13 +475,14 @@ def test_every_chart_is_named_summed_up_and_tabled(report: Report, open_report: 
     """Plotly's drawing says nothing to a screen reader."""
     page = open_report(report.html, "#lang=en").page
     charts = page.locator(".plot")
-    assert charts.count() == 11 + 3 * 8
+    assert charts.count() == 12 + 3 * 8
     for chart in charts.all():
         figure = chart.locator("xpath=ancestor::figure")
         assert figure.get_attribute("role") == "group"
         for name in f"{figure.get_attribute('aria-labelledby')} {chart.get_attribute('aria-labelledby')}".split():
             assert len(page.locator(f"#{name}").inner_text()) > 10
-        assert figure.locator("table").count() == 1 or chart.get_attribute("id") == "chart-network"
+        # The map and the scenarios have their table beside them, in the open.
+        assert figure.locator("table").count() == 1 or chart.get_attribute("id") in ("chart-network", "chart-what_if")
 
 
 def test_text_keeps_its_contrast_as_computed(report: Report, open_report: Open) -> None:
