@@ -24,7 +24,7 @@ _PLACES = (
     ("top center", 0, 1), ("bottom center", 0, -1), ("middle right", 1, 0), ("middle left", -1, 0),
     ("top right", 1, 1), ("top left", -1, 1), ("bottom right", 1, -1), ("bottom left", -1, -1),
 )
-_PIXELS_ACROSS = 380
+_PIXELS_ACROSS = 340
 _ROOM_RATIO = 0.16
 _LINE_PIXELS, _LATIN_PIXELS, _HAN_PIXELS = 15, 7.2, 12.5
 _BOLD_RATIO = 1.13
@@ -162,8 +162,8 @@ def _label_places(rows: list[dict], labels: list[str], sizes: list[float], place
     left, right_end = min(x for x, _ in centres) - room, max(x for x, _ in centres) + room
     taken: list[tuple[float, float, float, float]] = []
     chosen = [_PLACES[0][0]] * len(rows)
-    # Hot sites choose first: theirs are the names that a reader looks for.
-    for index in sorted(range(len(rows)), key=lambda row: not labels[row].startswith("<b>")):
+    # Hot sites choose first, theirs are the names that a reader looks for; long names before those that fit anywhere.
+    for index in sorted(range(len(rows)), key=lambda row: (not labels[row].startswith("<b>"), -len(labels[row]))):
         label = labels[index]
         if not label:
             continue

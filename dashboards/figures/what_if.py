@@ -8,7 +8,7 @@ import polars as pl
 from dashboards import theme
 from dashboards.bilingual import figure_lines, spoken
 
-LONGEST_LINE = {"zh": 14, "en": 26}
+LONGEST_LINE = {"zh": 10, "en": 22}
 
 
 def what_if_figure(scenarios: pl.DataFrame, language: str) -> go.Figure:
@@ -33,7 +33,7 @@ def what_if_figure(scenarios: pl.DataFrame, language: str) -> go.Figure:
     largest = max([base, *scenarios["scenario_value"]]) or 1
     figure.update_layout(
         template=theme.TEMPLATE, barmode="overlay", height=70 + 38 * (1 + scenarios.height), bargap=0.3, showlegend=False,
-        xaxis={"range": [0, 1.35 * largest], "nticks": 5, "title": {"text": spoken("axis_accelerators", language)}},
+        xaxis={"range": [0, 1.6 * largest], "nticks": 5, "title": {"text": spoken("axis_accelerators", language)}},
         yaxis={"type": "category", "autorange": "reversed", "ticks": "", "categoryorder": "array", "categoryarray": [as_is, *names]},
     )
     return figure
