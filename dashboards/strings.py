@@ -560,6 +560,20 @@ STRINGS: dict[str, dict[str, str]] = {
         "zh": "套餐余量只知道当前值，因此 {week} 的重制版不显示。",
         "en": "What packages hold is known as of now only, so a report made again for {week} does not show it.",
     },
+    "packages_free": {
+        "zh": "未超售：本周空闲的可用供给可服务 {free} 词元（每卡时 {rate}），最忙一周为其 {share}，全部已售为其 {weeks} 周之量。其中一部分已计入当前需求，因此这是最坏情形。",
+        "en": "Not over-committed: usable supply that stood free this week could serve {free} tokens ({rate} an accelerator-hour); the busiest "
+              "week takes {share} of it, all that is sold {weeks} weeks of it. Part of that use is in today's demand, so this is the worst case.",
+    },
+    "packages_over_committed": {
+        "zh": "超售：本周空闲的可用供给可服务 {free} 词元（每卡时 {rate}），最忙一周为其 {share}，全部已售为其 {weeks} 周之量。其中一部分已计入当前需求，因此这是最坏情形。",
+        "en": "Over-committed: usable supply that stood free this week could serve {free} tokens ({rate} an accelerator-hour); the busiest "
+              "week takes {share} of it, all that is sold {weeks} weeks of it. Part of that use is in today's demand, so this is the worst case.",
+    },
+    "packages_nothing_free": {
+        "zh": "超售：本周没有空闲的可用供给。",
+        "en": "Over-committed: no usable supply stood free this week.",
+    },
     "packages_title": {"zh": "已售套餐每周预计使用的词元（十亿）", "en": "Tokens that sold packages are expected to use (billions)"},
     "packages_summary": {
         "zh": "由 {first} 的 {now} 降至 {last} 的 {end}：续售与转化不在其中。",

@@ -27,7 +27,7 @@ from dashboards.figures.what_if import what_if_figure
 from dashboards.weekly_report.parts import Chart, Names, Table
 from dashboards.weekly_report.published import Readings
 
-SHOWN_FLOWS = 12
+SHOWN_FLOWS = 10
 SHOWN_BINDING = 10
 
 

@@ -232,11 +232,11 @@ def _read_week(
         pools=published.frame(
             "capacity.fct_supply_demand_weekly",
             {"iso_week": text, "week_start_date": pl.Date, "site_id": text, "accelerator_id": text,
-             "demand": number, "usable": number, "unmet": number, "p95_utilization_ratio": number},
+             "demand": number, "served": number, "usable": number, "unmet": number, "p95_utilization_ratio": number},
             """
             select iso_week, week_start_date, site_id, accelerator_id,
                 cast(serving_demand_accelerator_hours + training_demand_accelerator_hours as double) as demand,
-                cast(usable_accelerator_hours as double) as usable,
+                cast(served_accelerator_hours as double) as served, cast(usable_accelerator_hours as double) as usable,
                 cast(unmet_accelerator_hours as double) as unmet, p95_utilization_ratio
             from capacity.fct_supply_demand_weekly
             where week_start_date between $first and $monday order by all
