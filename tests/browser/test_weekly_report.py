@@ -322,7 +322,7 @@ def test_matching_shows_flows_what_binds_and_scenarios_and_no_money(report: Repo
     assert "tokens elsewhere" in text and "binds longest" in text
     assert "1.00B tokens" in text and "because a pool is full" in text
     assert "If Gui'an is lost, 250 more accelerators are short in the worst week" in text
-    assert "price −15%, elasticity 1 (assumption)" in text and "unheard_of 1" in text
+    assert "price −15%, elasticity 1 (assumption)" in text and "odd 1" in text
     for money in ("CNY", "¥", "yuan"):
         assert money not in text
 
@@ -422,7 +422,7 @@ def test_no_text_is_left_in_the_other_language(
     dynamic = " ".join(item["text"] for item in seen)
     assert bool(re.search("[\u4e00-\u9fff]", dynamic)) == (language == "zh")
     if language == "zh":
-        words = set(re.findall(r"[A-Za-z]{4,}", re.sub(r"Ascend|CloudMatrix\d*|WAPE|unheard", "", dynamic)))
+        words = set(re.findall(r"[A-Za-z]{4,}", re.sub(r"Ascend|CloudMatrix\d*|WAPE", "", dynamic)))
         assert words == set()
         assert page.title().startswith("Tidegauge 算力容量周报")
     hidden = page.locator(f"[data-lang={'en' if language == 'zh' else 'zh'}]")

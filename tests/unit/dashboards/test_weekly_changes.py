@@ -1,4 +1,4 @@
-"""What changed since last week: the bridge adds up, and every earlier action has an end or is open."""
+"""What changed since last week: the bridge adds up, and every earlier action has an end or is open; what is sold fits."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from dashboards.figures.need_bridge import need_bridge_figure
 from dashboards.figures.tokens import PRODUCTS, package_demand_figure, product_tokens_figure
 from dashboards.weekly_report.changes import bridge_steps, fates, restated
+from dashboards.weekly_report.packages import over_commitment
 from dashboards.weekly_report.parts import Names
 from dashboards.weekly_report.published import PLAN_SCHEMA, Readings
 
@@ -157,3 +158,17 @@ def test_package_demand_has_a_bar_a_week() -> None:
     weeks = pl.DataFrame({"iso_week": ["2026-W48", "2026-W49"], "expected_tokens": [2.5e9, 5e8]})
     (trace,) = package_demand_figure(weeks, "zh").data
     assert (list(trace.x), list(trace.y)) == (["W48", "W49"], [2.5, 0.5])
+
+
+@pytest.mark.parametrize(("usable", "peak", "words"), [
+    (30.0, 900.0, "Not over-committed: usable supply that stood free this week could serve 1.00k tokens (100 an accelerator-hour)"),
+    (30.0, 1100.0, "Over-committed: usable supply that stood free"),
+    (20.0, 900.0, "Over-committed: no usable supply stood free this week."),
+])
+def test_what_is_sold_is_held_against_what_stood_free(usable: float, peak: float, words: str) -> None:
+    """Packages sold beyond what can be served are a refund; one pool's shortage must not eat another's spare."""
+    monday = date(2026, 11, 16)
+    pools = pl.DataFrame({"week_start_date": [monday, monday], "demand": [20.0, 50.0], "served": [10.0, 10.0], "usable": [usable, 10.0]})
+    given = readings(week_start_date=monday, pools=pools)
+    assert over_commitment(given, 2000.0, 2500.0, peak).plain()["en"].startswith(words)
+    assert over_commitment(given, None, 2500.0, peak) is None
