@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
 from dashboards.bilingual import figure_label, figure_lines
 from dashboards.figures.margin_matrix import matrix_figure
-from dashboards.figures.margin_payback import Band, payback_figure
+from dashboards.figures.margin_payback import PATHS, Band, payback_figure, recovery_figure
 from dashboards.figures.margin_prices import Compared, price_figure
 from dashboards.figures.margin_stacks import (
     Part,
@@ -751,6 +752,57 @@ def payback(reading: Reading, words: Words) -> Block:
     )
 
 
+def recovery(reading: Reading, words: Words) -> Block:
+    """How much of all capital is back by when, along each demand path: cash so far, then towards each tranche's day."""
+    tranches, today = reading.tranches(), reading.snapshot.last_date
+    book = sum((row["opening_book_cny"] for row in tranches), Decimal(0))
+    columns = (Column("day", words.say("column_day")), *(Column(path, words.say(f"path_{path}"), "ratio") for path, _ in PATHS))
+    if not book:
+        return Block("recovery", words.say("payback_title_empty"), table=Table(columns, ()))
+    known = [row[f"payback_date_{path}"] for row in tranches for path, _ in PATHS if row[f"payback_date_{path}"]]
+    days = month_starts(min(row["observed_from_date"] for row in tranches), max([today, *known]), today)
+    shares = {
+        path: [sum(recovered_cny(row, path, day, today) for row in tranches) / float(book) for day in days] for path, _ in PATHS
+    }
+    rows = tuple({"day": day, **{path: shares[path][index] for path, _ in PATHS}} for index, day in enumerate(days))
+
+    half = next((row["day"] for row in rows if row["base"] >= 0.5), None)
+    return Block(
+        "recovery",
+        words.say("recovery_title" if half else "recovery_title_slow", share=words.percent(rows[days.index(today)]["base"], 0),
+                  half=words.day(half), end=words.percent(rows[-1]["base"], 0), last=words.day(days[-1])),
+        words.say("recovery_summary", book=words.money(book)),
+        recovery_figure(days, shares, today, {path: words.say(f"path_{path}") for path, _ in PATHS}, words.say("column_recovered")),
+        Table(columns, rows),
+    )
+
+
+def month_starts(first: date, last: date, today: date) -> list[date]:
+    """The first day, the first of every month after it up to the month after the last, and today, in order."""
+    days = {first, today}
+    month = first
+    while month <= last:
+        month = (month.replace(day=1) + timedelta(days=32)).replace(day=1)
+        days.add(month)
+    return sorted(days)
+
+
+def recovered_cny(tranche: dict[str, Any], path: str, day: date, today: date) -> float:
+    """What is back by a day of a tranche's opening book, straight between the days that are known: start, today, payback.
+
+    A tranche that does not pay back goes on at today's weekly cash until its life ends.
+    """
+    book, cash = float(tranche["opening_book_cny"]), float(tranche["cumulative_gross_cash_cny"])
+    back, life_ends = tranche[f"payback_date_{path}"], tranche["life_ends_date"]
+    if day <= today:
+        observed = max((today - tranche["observed_from_date"]).days, 1)
+        return min(book, cash * max((day - tranche["observed_from_date"]).days, 0) / observed)
+    if back is None:
+        weeks = (min(day, life_ends or day) - today).days / 7
+        return min(book, cash + float(tranche["weekly_gross_cash_cny"]) * max(weeks, 0))
+    return book if day >= back else cash + (book - cash) * (day - today).days / (back - today).days
+
+
 def idle_cost(reading: Reading, words: Words) -> Block:
     """What installed accelerators cost a day while nobody held them."""
     rows = tuple(
@@ -941,7 +993,7 @@ PAGES = (
     Page("matrix", EVERY_FILTER, (stamp, matrix, segments, tenants)),
     Page("economics", ("period", "site", "model"), (stamp, cost_stack, break_even, token_types)),
     Page("packages", ("period", "segment"), (stamp, burn_down, expiry_cliff, funnel)),
-    Page("payback", ("period", "site"), (stamp, payback, idle_cost)),
+    Page("payback", ("period", "site"), (stamp, recovery, payback, idle_cost)),
     Page("prices", ("period", "model"), (stamp, prices)),
     Page("planning", ("site", "model"), (stamp, what_if, scheduling, bottlenecks)),
 )
