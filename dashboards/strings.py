@@ -210,8 +210,8 @@ STRINGS: dict[str, dict[str, str]] = {
     "kpi_of_pools": {"zh": "共 {count} 个", "en": "of {count}"},
     "kpi_against_naive": {"zh": "季节朴素法 {value}", "en": "seasonal naive {value}"},
     "kpi_needs_year": {
-        "zh": "历史 {count} 周；满 53 周后给出同比。",
-        "en": "{count} weeks of history; year on year follows from 53 weeks.",
+        "zh": "历史 {count} 周；满 53 周后给出同比。未设目标：数据源中没有预算或计划。",
+        "en": "{count} weeks of history; year on year follows from 53 weeks. No target is set: no budget or plan is among the feeds.",
     },
     "kpi_hours_missing": {"zh": "无加速卡时数据", "en": "no accelerator-hour data"},
     # Changes
@@ -353,11 +353,6 @@ STRINGS: dict[str, dict[str, str]] = {
     "regions_note": {
         "zh": "区域预测为已发布的区域层级预测。选择上方的区域可放大其页面并查看数据表。",
         "en": "A region's forecast is the published one of its level. Choose a region above for its page in full, with data tables.",
-    },
-    "regions_note_sum": {
-        "zh": "区域为其各站点之和：色带等于各站点分位数之和，相当于所有站点同时达峰，因此偏宽。选择上方的区域可放大其页面并查看数据表。",
-        "en": "A region is the sum of its sites: its bands add the sites' quantiles, as if all peaked together, and so are wide. Choose a "
-              "region above for its page in full, with data tables.",
     },
     "region_short": {
         "zh": "{region}：忙时需求 {demand} 卡，已超过可用的 {usable} 卡（{load}）；{do}。",

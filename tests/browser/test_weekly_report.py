@@ -199,17 +199,23 @@ def test_every_chart_has_as_many_marks_as_data(report: Report, open_report: Open
 
 
 def test_every_hub_region_has_its_three_charts_whole(report: Report, open_report: Open) -> None:
-    """Eight small charts of one kind hide one that is empty."""
+    """Eight small charts of one kind hide one that is empty, or one whose bands are sums of its sites' bands."""
     opened = open_report(report.html, "#lang=en", until="complete")
     usage = {row["hub_region"] for row in mart(report, """
         select distinct hub_region from capacity.fct_token_usage_hourly
         join capacity.dim_site on serving_site_id = site_id""")}
+    medians = {row["series_id"]: row["medians"] for row in mart(report, """
+        select series_id, list(value order by target_date) as medians from capacity.fct_demand_forecast
+        where level = 'hub_region' and quantile = 0.5 and is_in_use group by series_id""")}
     articles = opened.page.locator("article.region")
     assert articles.count() == 8
     for number in range(1, 9):
         region = articles.nth(number - 1).get_attribute("data-region")
         fan = marks(opened, f"region-{number}-fan")
         assert (of(fan, "demand"), of(fan, "median")) == (WEEKS, HORIZON_WEEKS)
+        drawn = opened.page.evaluate(
+            "id => [...document.getElementById(id).data.find((trace) => trace.meta === 'median').y]", f"chart-region-{number}-fan")
+        assert drawn == pytest.approx(medians[region], abs=0.06)
         assert of(fan, "supply") == WEEKS + HORIZON_WEEKS + 1
         arriving = of(fan, "committed")
         assert of(fan, "committed_part") == (HORIZON_WEEKS + 1 if arriving else 0)
