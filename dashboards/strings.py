@@ -556,14 +556,14 @@ STRINGS: dict[str, dict[str, str]] = {
         "en": "What packages hold is known as of now only, so a report made again for {week} does not show it.",
     },
     "packages_free": {
-        "zh": "未超售：本周空闲的可用供给可服务 {free} 词元（每卡时 {rate}），最忙一周为其 {share}，全部已售为其 {weeks} 周之量。其中一部分已计入当前需求，因此这是最坏情形。",
+        "zh": "未超售：本周空闲的可用供给可服务 {free} 词元（每卡时 {rate}），最忙一周为其 {share}，全部已售为其 {weeks} 周之量。其中一部分已计入当前需求；将用于哪些模型尚不可知。",
         "en": "Not over-committed: usable supply that stood free this week could serve {free} tokens ({rate} an accelerator-hour); the busiest "
-              "week takes {share} of it, all that is sold {weeks} weeks of it. Part of that use is in today's demand, so this is the worst case.",
+              "week takes {share} of it, all that is sold {weeks} weeks of it. Part of that use is in today's demand already; which models it will be for is not known.",
     },
     "packages_over_committed": {
-        "zh": "超售：本周空闲的可用供给可服务 {free} 词元（每卡时 {rate}），最忙一周为其 {share}，全部已售为其 {weeks} 周之量。其中一部分已计入当前需求，因此这是最坏情形。",
+        "zh": "超售：本周空闲的可用供给可服务 {free} 词元（每卡时 {rate}），最忙一周为其 {share}，全部已售为其 {weeks} 周之量。其中一部分已计入当前需求；将用于哪些模型尚不可知。",
         "en": "Over-committed: usable supply that stood free this week could serve {free} tokens ({rate} an accelerator-hour); the busiest "
-              "week takes {share} of it, all that is sold {weeks} weeks of it. Part of that use is in today's demand, so this is the worst case.",
+              "week takes {share} of it, all that is sold {weeks} weeks of it. Part of that use is in today's demand already; which models it will be for is not known.",
     },
     "packages_nothing_free": {
         "zh": "超售：本周没有空闲的可用供给。",
