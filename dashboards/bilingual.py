@@ -10,6 +10,7 @@ import html
 import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from textwrap import wrap
 
 from markupsafe import Markup, escape
 
@@ -58,6 +59,12 @@ def figure_label(text: object, longest: int = LONGEST_FIGURE_LABEL) -> str:
     if len(name) > longest:
         name = name[: longest - 1] + "…"
     return html.escape(name, quote=False)
+
+
+def figure_lines(text: object, longest: int) -> str:
+    """A name as Plotly shows it literally, in lines of at most so many characters and at most two lines."""
+    first, *rest = wrap(clean(text), longest) or [""]
+    return "<br>".join(figure_label(line, longest) for line in (first, " ".join(rest)) if line)
 
 
 def same(text: object) -> Bilingual:
@@ -140,6 +147,14 @@ def compact_text(value: float | None, language: str) -> str:
 def compact(value: float | None) -> Bilingual:
     """A large number in each language's own steps."""
     return Bilingual(*(escape(compact_text(value, language)) for language in LANGUAGES))
+
+
+def signed_compact(value: float | None) -> Bilingual:
+    """A large change with its sign, in each language's own steps; a dash when unknown."""
+    if value is None:
+        return same(MISSING)
+    return Bilingual(*(
+        escape(("−" if value < 0 else "+") + compact_text(abs(value), language)) for language in LANGUAGES))
 
 
 def day(value: date | None) -> Bilingual:

@@ -87,6 +87,11 @@ STRINGS: dict[str, dict[str, str]] = {
         "en": "Without action {short} pools run out of usable supply within 13 weeks, {late} of them before new capacity "
               "can arrive (12 weeks).",
     },
+    "consequence_all": {
+        "zh": "若不行动，{short} 个资源池将在 13 周内耗尽可用供给，且全部早于新增容量可到货时间（12 周）。",
+        "en": "Without action {short} pools run out of usable supply within 13 weeks, all of them before new capacity can "
+              "arrive (12 weeks).",
+    },
     "consequence_one": {
         "zh": "若不行动，{short} 个资源池将在 13 周内耗尽可用供给（早于新增容量可到货时间 12 周的有 {late} 个）。",
         "en": "Without action {short} pool runs out of usable supply within 13 weeks (before new capacity can arrive, "
@@ -112,10 +117,11 @@ STRINGS: dict[str, dict[str, str]] = {
     },
     "decisions_note": {
         "zh": "“耗尽”指忙时（一周各小时的第 95 百分位）需求超过可用供给的周：中位数路径 / 九成路径已越线（90% 把握）。"
-              "预警是一成路径已越线的周。迁移尚未校验链路余量与时延。",
+              "预警是一成路径已越线的周。“当前”是在线卡的负载；可用已扣除预留，因此负载不到 100% 也可能不足。迁移尚未校验链路余量与时延。",
         "en": "“Runs out” is the week in which busy-hour demand (95th percentile of the week's hours) exceeds usable "
               "supply: on the median path / by when 90% of paths have crossed (90% certainty). "
               "The early warning is the week by which 10% of paths have crossed. "
+              "“Now” is the load of what is up; usable keeps a reserve back, so a pool can be short below 100%. "
               "Moves do not yet check the link's free bandwidth and latency.",
     },
     "column_where_pool": {"zh": "站点与卡型", "en": "Where, accelerator type"},
@@ -204,8 +210,8 @@ STRINGS: dict[str, dict[str, str]] = {
     "kpi_of_pools": {"zh": "共 {count} 个", "en": "of {count}"},
     "kpi_against_naive": {"zh": "季节朴素法 {value}", "en": "seasonal naive {value}"},
     "kpi_needs_year": {
-        "zh": "历史 {count} 周；满 53 周后给出同比。",
-        "en": "{count} weeks of history; year on year follows from 53 weeks.",
+        "zh": "历史 {count} 周；满 53 周后给出同比。未设目标：数据源中没有预算或计划。",
+        "en": "{count} weeks of history; year on year follows from 53 weeks. No target is set: no budget or plan is among the feeds.",
     },
     "kpi_hours_missing": {"zh": "无加速卡时数据", "en": "no accelerator-hour data"},
     # Changes
@@ -261,11 +267,12 @@ STRINGS: dict[str, dict[str, str]] = {
         "zh": "{week} 的预计缺口没有变化：上周 {then} 卡，本周 {now} 卡（{step} {change}）。",
         "en": "The gap expected in {week} did not move: {then} accelerators then, {now} now ({step} {change}).",
     },
-    "bridge_then": {"zh": "上周的缺口", "en": "gap last week"},
+    "bridge_then": {"zh": "上周缺口", "en": "gap last week"},
+    "bridge_restated": {"zh": "重述", "en": "restated demand"},
     "bridge_demand": {"zh": "新的需求", "en": "new demand"},
-    "bridge_method": {"zh": "预测方法变化", "en": "change of method"},
+    "bridge_method": {"zh": "方法变化", "en": "change of method"},
     "bridge_supply": {"zh": "供给变动", "en": "supply slip"},
-    "bridge_now": {"zh": "本周的缺口", "en": "gap now"},
+    "bridge_now": {"zh": "本周缺口", "en": "gap now"},
     "bridge_level": {"zh": "缺口", "en": "gap"},
     "bridge_worse": {"zh": "扩大", "en": "wider"},
     "bridge_better": {"zh": "缩小", "en": "narrower"},
@@ -339,18 +346,13 @@ STRINGS: dict[str, dict[str, str]] = {
     # Hub regions
     "section_regions": {"zh": "枢纽区域", "en": "Hub regions"},
     "title_regions": {
-        "zh": "{count} 个枢纽区域中 {crossing} 个已越过或将在 13 周内越过可用供给；{top}最满（{load}）。",
-        "en": "{crossing} of {count} hub regions are above usable supply or cross it within 13 weeks; {top} is fullest ({load}).",
+        "zh": "{count} 个枢纽区域中 {crossing} 个已越过或将在 13 周内越过可用供给；{top}最满：需求为可用的 {load}。",
+        "en": "{crossing} of {count} hub regions are above usable supply or cross it within 13 weeks; in {top} demand is {load} of usable.",
     },
     "regions_none": {"zh": "没有站点归属枢纽区域，或没有需求数据。", "en": "No site belongs to a hub region, or there is no demand."},
     "regions_note": {
         "zh": "区域预测为已发布的区域层级预测。选择上方的区域可放大其页面并查看数据表。",
         "en": "A region's forecast is the published one of its level. Choose a region above for its page in full, with data tables.",
-    },
-    "regions_note_sum": {
-        "zh": "区域为其各站点之和：色带等于各站点分位数之和，相当于所有站点同时达峰，因此偏宽。选择上方的区域可放大其页面并查看数据表。",
-        "en": "A region is the sum of its sites: its bands add the sites' quantiles, as if all peaked together, and so are wide. Choose a "
-              "region above for its page in full, with data tables.",
     },
     "region_short": {
         "zh": "{region}：忙时需求 {demand} 卡，已超过可用的 {usable} 卡（{load}）；{do}。",
@@ -513,13 +515,18 @@ STRINGS: dict[str, dict[str, str]] = {
     "constraint_worth": {"zh": "因服务成本高于收入", "en": "that would cost more than they earn"},
     "constraint_capacity": {"zh": "因资源池已满", "en": "because a pool is full"},
     "title_what_if": {
-        "zh": "如果{scenario}，最缺的一周会多缺 {short} 卡，未来 13 周多 {unserved} 词元无法满足。",
-        "en": "If {scenario}, {short} more accelerators are short in the worst week and {unserved} more tokens go unserved in 13 weeks.",
+        "zh": "如果{scenario}，最缺的一周会多缺 {short} 卡。",
+        "en": "If {scenario}, {short} more accelerators are short in the worst week.",
     },
     "title_what_if_none": {
-        "zh": "所设情景都不会增加缺口；影响最大的是：{scenario}（{short} 卡，{unserved} 词元）。",
-        "en": "No scenario widens the gap; the one that matters most is: {scenario} ({short} accelerators, {unserved} tokens).",
+        "zh": "所设情景都不会增加缺卡；影响最大的是：{scenario}（{short} 卡）。",
+        "en": "No scenario leaves more accelerators short; the one that matters most is: {scenario} ({short}).",
     },
+    "what_if_summary": {
+        "zh": "最缺一周的缺卡数：按预测 {base}；{count} 个情景中最多 {most}。",
+        "en": "Accelerators short in the worst week: {base} as forecast, {most} in the worst of {count} scenarios.",
+    },
+    "as_forecast": {"zh": "按预测", "en": "as forecast"},
     "what_if_caption": {
         "zh": "情景：订货分位数下最缺一周的缺口，以及最优调度后 13 周内仍未满足的词元",
         "en": "What if: accelerators short in the worst week at the order quantile, and tokens that the best scheduling leaves unserved in 13 weeks",
@@ -547,6 +554,20 @@ STRINGS: dict[str, dict[str, str]] = {
     "packages_past": {
         "zh": "套餐余量只知道当前值，因此 {week} 的重制版不显示。",
         "en": "What packages hold is known as of now only, so a report made again for {week} does not show it.",
+    },
+    "packages_free": {
+        "zh": "未超售：本周空闲的可用供给可服务 {free} 词元（每卡时 {rate}），最忙一周为其 {share}，全部已售为其 {weeks} 周之量。其中一部分已计入当前需求；将用于哪些模型尚不可知。",
+        "en": "Not over-committed: usable supply that stood free this week could serve {free} tokens ({rate} an accelerator-hour); the busiest "
+              "week takes {share} of it, all that is sold {weeks} weeks of it. Part of that use is in today's demand already; which models it will be for is not known.",
+    },
+    "packages_over_committed": {
+        "zh": "超售：本周空闲的可用供给可服务 {free} 词元（每卡时 {rate}），最忙一周为其 {share}，全部已售为其 {weeks} 周之量。其中一部分已计入当前需求；将用于哪些模型尚不可知。",
+        "en": "Over-committed: usable supply that stood free this week could serve {free} tokens ({rate} an accelerator-hour); the busiest "
+              "week takes {share} of it, all that is sold {weeks} weeks of it. Part of that use is in today's demand already; which models it will be for is not known.",
+    },
+    "packages_nothing_free": {
+        "zh": "超售：本周没有空闲的可用供给。",
+        "en": "Over-committed: no usable supply stood free this week.",
     },
     "packages_title": {"zh": "已售套餐每周预计使用的词元（十亿）", "en": "Tokens that sold packages are expected to use (billions)"},
     "packages_summary": {
@@ -738,9 +759,9 @@ STRINGS: dict[str, dict[str, str]] = {
     },
     "term_restated": {"zh": "重述", "en": "Restated"},
     "text_restated": {
-        "zh": "曾发布的业务日数字因迟到、重送、回灌或参考数据而改变；每一项都记录前后值与原因。",
+        "zh": "曾发布的业务日数字因迟到、重送、回灌或参考数据而改变；每一项都记录前后值与原因。缺口桥图中的重述：上周预测按各站点此前四周需求的变动比例改读。",
         "en": "A published figure of a business day that a late or resent delivery, a replay or reference changed; each is kept with before, "
-              "after and reason.",
+              "after and reason. In the bridge last week's forecast is read again: a site's moves as its known demand of four weeks did.",
     },
     "source": {"zh": "来源：", "en": "Source:"},
     "term_link_load": {"zh": "链路忙时利用率", "en": "Link busy-hour utilization"},

@@ -62,6 +62,7 @@ def hours_by_site_figure(sites: pl.DataFrame, language: str) -> go.Figure:
         )
     figure.update_layout(
         template=theme.TEMPLATE, barmode="stack", height=max(180, 96 + 24 * sites.height), bargap=0.28,
+        margin={"r": 26},
         xaxis={"range": [0, 100], "ticksuffix": "%", "title": {"text": spoken("axis_share_installed", language)}},
         yaxis={"type": "category", "autorange": "reversed", "ticks": ""},
         legend={"traceorder": "normal"},

@@ -1,4 +1,4 @@
-"""When capital comes back: a band of days for each tranche, and the end of its life."""
+"""When capital comes back: a band of days for each tranche, the end of its life, and the course of all together."""
 
 from __future__ import annotations
 
@@ -53,5 +53,25 @@ def payback_figure(bands: Sequence[Band], today: date, names: dict[str, str]) ->
         template=theme.TEMPLATE, height=90 + 22 * max(len(labels), 3),
         xaxis={"type": "date"},
         yaxis={"type": "category", "autorange": "reversed", "categoryorder": "array", "categoryarray": labels, "ticks": "", "tickfont": {"size": 11}},
+    )
+    return figure
+
+
+PATHS = (("low", "dot"), ("base", "solid"), ("high", "dash"))
+"""The forecast's demand paths, and the dash that tells their lines apart."""
+
+
+def recovery_figure(days: Sequence[date], shares: dict[str, Sequence[float]], today: date, names: dict[str, str], axis_title: str) -> go.Figure:
+    """Share of the capital that is back by each day, a line a demand path, with today's line."""
+    figure = go.Figure()
+    for path, dash in PATHS:
+        figure.add_scatter(
+            x=list(days), y=list(shares[path]), mode="lines", name=names[path], meta=path, hovertemplate="%{y:.0%}",
+            line={"color": theme.BLUE, "dash": dash, "width": 3 if path == "base" else 1.8},
+        )
+    figure.add_vline(x=today, line={"color": theme.STRONG_LINE, "dash": "dot", "width": 1.5})
+    figure.update_layout(
+        template=theme.TEMPLATE, height=330, hovermode="x unified", xaxis={"type": "date"},
+        yaxis={"range": [0, 1.02], "tickformat": ".0%", "title": {"text": axis_title}},
     )
     return figure

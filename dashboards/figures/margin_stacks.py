@@ -72,7 +72,7 @@ def stacked_columns(labels: Sequence[str], parts: Sequence[Part], axis_title: st
         )
     figure.update_layout(
         template=theme.TEMPLATE, barmode="stack", bargap=0.25, height=330, legend_traceorder="normal",
-        yaxis={"rangemode": "tozero", "tickformat": "~s", "title": {"text": axis_title}}, xaxis={"type": "category"},
+        yaxis={"rangemode": "tozero", "exponentformat": "B", "title": {"text": axis_title}}, xaxis={"type": "category"},
     )
     return figure
 

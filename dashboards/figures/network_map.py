@@ -24,10 +24,12 @@ _PLACES = (
     ("top center", 0, 1), ("bottom center", 0, -1), ("middle right", 1, 0), ("middle left", -1, 0),
     ("top right", 1, 1), ("top left", -1, 1), ("bottom right", 1, -1), ("bottom left", -1, -1),
 )
-_PIXELS_ACROSS = 500
+_PIXELS_ACROSS = 340
 _ROOM_RATIO = 0.16
 _LINE_PIXELS, _LATIN_PIXELS, _HAN_PIXELS = 15, 7.2, 12.5
 _BOLD_RATIO = 1.13
+_NEAR_PIXELS = 8
+"""Closer to another mark than this, a label reads as that one's."""
 _OVER_THE_EDGE = 10_000
 """A pixel beyond the edge is worse than any overlap: what is cut can't be read at all."""
 
@@ -155,23 +157,25 @@ def _label_places(rows: list[dict], labels: list[str], sizes: list[float], place
     centres = [(place[row["site_id"]][0] * scale, place[row["site_id"]][1] * scale) for row in rows]
     marks = [(x - size / 2, x + size / 2, y - size / 2, y + size / 2)
              for (x, y), size in zip(centres, sizes, strict=True)]
+    near = [(left - _NEAR_PIXELS, right + _NEAR_PIXELS, low - _NEAR_PIXELS, high + _NEAR_PIXELS) for left, right, low, high in marks]
     room = _ROOM_RATIO * _PIXELS_ACROSS
     left, right_end = min(x for x, _ in centres) - room, max(x for x, _ in centres) + room
     taken: list[tuple[float, float, float, float]] = []
-    chosen = []
-    for index, label in enumerate(labels):
+    chosen = [_PLACES[0][0]] * len(rows)
+    # Hot sites choose first, theirs are the names that a reader looks for; long names before those that fit anywhere.
+    for index in sorted(range(len(rows)), key=lambda row: (not labels[row].startswith("<b>"), -len(labels[row]))):
+        label = labels[index]
         if not label:
-            chosen.append(_PLACES[0][0])
             continue
         boxes = [_label_box(label, centres[index], sizes[index], right, up) for _, right, up in _PLACES]
-        others = marks[:index] + marks[index + 1 :] + taken
+        others = near[:index] + near[index + 1 :] + taken
         covered = [
             sum(_overlap(box, other) for other in others)
             + _OVER_THE_EDGE * (max(left - box[0], 0) + max(box[1] - right_end, 0)) for box in boxes
         ]
         best = covered.index(min(covered))
         taken.append(boxes[best])
-        chosen.append(_PLACES[best][0])
+        chosen[index] = _PLACES[best][0]
     return chosen
 
 

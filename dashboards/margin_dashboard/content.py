@@ -5,14 +5,16 @@ Titles state what the numbers say and are made from them. Pure: no file, no serv
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from dashboards.bilingual import figure_label
+from dashboards.bilingual import figure_label, figure_lines
 from dashboards.figures.margin_matrix import matrix_figure
-from dashboards.figures.margin_payback import Band, payback_figure
+from dashboards.figures.margin_payback import PATHS, Band, payback_figure, recovery_figure
 from dashboards.figures.margin_prices import Compared, price_figure
 from dashboards.figures.margin_stacks import (
     Part,
@@ -41,6 +43,9 @@ TERMS = ("price_cny", "unit_cost_cny", "volume_cny", "mix_cny", "new_and_retired
 FIRST_STEP = "list_revenue_cny"
 TENANTS_DRAWN = 20
 COHORTS_DRAWN = 6
+BOTTLENECKS_DRAWN = 15
+LINE_FROM_RATIO = 0.2
+"""Where the best is worth less of its cost than this, a line at the whole cost would leave no room for the bars."""
 
 
 # --- names ---------------------------------------------------------------------------------------
@@ -747,6 +752,57 @@ def payback(reading: Reading, words: Words) -> Block:
     )
 
 
+def recovery(reading: Reading, words: Words) -> Block:
+    """How much of all capital is back by when, along each demand path: cash so far, then towards each tranche's day."""
+    tranches, today = reading.tranches(), reading.snapshot.last_date
+    book = sum((row["opening_book_cny"] for row in tranches), Decimal(0))
+    columns = (Column("day", words.say("column_day")), *(Column(path, words.say(f"path_{path}"), "ratio") for path, _ in PATHS))
+    if not book:
+        return Block("recovery", words.say("payback_title_empty"), table=Table(columns, ()))
+    known = [row[f"payback_date_{path}"] for row in tranches for path, _ in PATHS if row[f"payback_date_{path}"]]
+    days = month_starts(min(row["observed_from_date"] for row in tranches), max([today, *known]), today)
+    shares = {
+        path: [sum(recovered_cny(row, path, day, today) for row in tranches) / float(book) for day in days] for path, _ in PATHS
+    }
+    rows = tuple({"day": day, **{path: shares[path][index] for path, _ in PATHS}} for index, day in enumerate(days))
+
+    half = next((row["day"] for row in rows if row["base"] >= 0.5), None)
+    return Block(
+        "recovery",
+        words.say("recovery_title" if half else "recovery_title_slow", share=words.percent(rows[days.index(today)]["base"], 0),
+                  half=words.day(half), end=words.percent(rows[-1]["base"], 0), last=words.day(days[-1])),
+        words.say("recovery_summary", book=words.money(book)),
+        recovery_figure(days, shares, today, {path: words.say(f"path_{path}") for path, _ in PATHS}, words.say("column_recovered")),
+        Table(columns, rows),
+    )
+
+
+def month_starts(first: date, last: date, today: date) -> list[date]:
+    """The first day, the first of every month after it up to the month after the last, and today, in order."""
+    days = {first, today}
+    month = first
+    while month <= last:
+        month = (month.replace(day=1) + timedelta(days=32)).replace(day=1)
+        days.add(month)
+    return sorted(days)
+
+
+def recovered_cny(tranche: dict[str, Any], path: str, day: date, today: date) -> float:
+    """What is back by a day of a tranche's opening book, straight between the days that are known: start, today, payback.
+
+    A tranche that does not pay back goes on at today's weekly cash until its life ends.
+    """
+    book, cash = float(tranche["opening_book_cny"]), float(tranche["cumulative_gross_cash_cny"])
+    back, life_ends = tranche[f"payback_date_{path}"], tranche["life_ends_date"]
+    if day <= today:
+        observed = max((today - tranche["observed_from_date"]).days, 1)
+        return min(book, cash * max((day - tranche["observed_from_date"]).days, 0) / observed)
+    if back is None:
+        weeks = (min(day, life_ends or day) - today).days / 7
+        return min(book, cash + float(tranche["weekly_gross_cash_cny"]) * max(weeks, 0))
+    return book if day >= back else cash + (book - cash) * (day - today).days / (back - today).days
+
+
 def idle_cost(reading: Reading, words: Words) -> Block:
     """What installed accelerators cost a day while nobody held them."""
     rows = tuple(
@@ -810,6 +866,115 @@ def prices(reading: Reading, words: Words) -> Block:
     )
 
 
+# --- what if, scheduling, bottlenecks ------------------------------------------------------------
+
+
+def what_if(reading: Reading, words: Words) -> Block:
+    """What each standard scenario would do to the margin of the weeks ahead."""
+    rows = sorted((
+        row | {"supposed": supposed(json.loads(row["parameters"]), reading.snapshot, words),
+               "difference_ratio": _ratio(row["difference_cny"], row["base_margin_cny"])} for row in reading.scenarios()
+    ), key=lambda row: row["difference_cny"])
+    table = Table(
+        (Column("supposed", words.say("column_scenario")), Column("base_margin_cny", words.say("column_base_margin"), "money"),
+         Column("scenario_margin_cny", words.say("column_scenario_margin"), "money"),
+         Column("difference_cny", words.say("column_change"), "signed_money"), Column("difference_ratio", words.say("column_change_share"), "ratio")),
+        tuple(rows),
+    )
+    if not rows:
+        return Block("what_if", words.say("what_if_title_empty"), table=table)
+    worst = rows[0]
+    key = "what_if_title" if worst["difference_cny"] < 0 else "what_if_title_none"
+    figure = stacked_rows(
+        [figure_lines(row["supposed"], 28) for row in rows], [
+            Part(words.say(f"kind_{kind}"), [amount(row["difference_cny"]) if chosen(row) else None for row in rows],
+                 [words.signed_money(row["difference_cny"]) for row in rows])
+            for kind, chosen in (("gain", lambda row: row["difference_cny"] >= 0), ("loss", lambda row: row["difference_cny"] < 0))
+        ], words.say("axis_cny"), tick_format="~s",
+    )
+    return Block(
+        "what_if", words.say(key, scenario=worst["supposed"], change=words.money(abs(worst["difference_cny"])),
+                             share=words.percent(abs(worst["difference_ratio"] or 0))),
+        words.say("what_if_summary", week=worst["cutoff_week"], margin=words.money(worst["base_margin_cny"])), figure, table,
+    )
+
+
+def supposed(parameters: dict[str, Any], snapshot: Snapshot, words: Words) -> str:
+    """What a scenario supposes, in words; a parameter without words is shown by name."""
+    said = {
+        "growth_ratio": lambda value: words.say("suppose_growth", change=words.signed_percent(value)),
+        "cut_ratio": lambda value: words.say("suppose_cut", change=words.signed_percent(-value)),
+        "elasticity": lambda value: words.say("suppose_elasticity", value=f"{value:g}"),
+        "slip_weeks": lambda value: words.say("suppose_slip", weeks=value),
+        "trial_tokens": lambda value: words.say("suppose_trial", tokens=words.short(value)),
+        "lost_site_id": lambda value: words.say("suppose_lost", site=member(snapshot, "site", value, words)),
+    }
+    return words.joined([said[key](value) if key in said else f"{key} {value}" for key, value in parameters.items()])
+
+
+def scheduling(reading: Reading, words: Words) -> Block:
+    """What the best scheduling of the week's tokens would have saved, by model."""
+    rows = sorted((
+        row | {"model": member(reading.snapshot, "model", row["model_id"], words),
+               "more_tokens": row["best_tokens"] - row["actual_tokens"], "more_earned_cny": row["best_earned_cny"] - row["actual_earned_cny"],
+               "energy_saved_cny": row["actual_energy_cny"] - row["best_energy_cny"],
+               "transport_saved_cny": row["actual_transport_cny"] - row["best_transport_cny"]}
+        for row in reading.savings()
+    ), key=lambda row: (-row["saving_cny"], row["model_id"]))
+    parts = ("more_earned_cny", "energy_saved_cny", "transport_saved_cny")
+    table = Table(
+        (Column("model", words.say("filter_model")), Column("asked_tokens", words.say("column_asked"), "count"),
+         Column("more_tokens", words.say("column_more_tokens"), "count"), *(Column(part, words.say(f"column_{part}"), "signed_money") for part in parts),
+         Column("saving_cny", words.say("column_saving"), "signed_money")), tuple(rows),
+    )
+    if not rows:
+        return Block("scheduling", words.say("scheduling_title_empty"), table=table)
+    saved, earned = (sum((row[key] for row in rows), Decimal(0)) for key in ("saving_cny", "actual_earned_cny"))
+    figure = stacked_rows(
+        [figure_label(row["model"]) for row in rows],
+        [Part(words.say(f"part_{part}"), [amount(row[part]) for row in rows], [words.signed_money(row[part]) for row in rows]) for part in parts],
+        words.say("axis_cny"), tick_format="~s",
+    )
+    return Block(
+        "scheduling", words.say("scheduling_title", saved=words.money(saved), share=words.percent(_ratio(saved, earned), 2), week=rows[0]["iso_week"]),
+        words.say("scheduling_summary", top=rows[0]["model"], amount=words.money(rows[0]["saving_cny"])), figure, table,
+    )
+
+
+def bottlenecks(reading: Reading, words: Words) -> Block:
+    """What one more accelerator or wavelength would earn a year, against what it costs: build, move or wait."""
+    rows = sorted((
+        row | {"resource": _resource(row, reading.snapshot, words), "kind": words.maybe(f"resource_{row['resource_kind']}", row["resource_kind"]),
+               "worth_ratio": _ratio(row["value_cny_per_year"], row["annual_cost_cny"]),
+               "advice": words.maybe(f"verdict_{row['verdict']}", row["verdict"])} for row in reading.shadow_prices()
+    ), key=lambda row: (-(row["worth_ratio"] or 0), row["resource_id"]))
+    table = Table(
+        (Column("resource", words.say("column_resource")), Column("kind", words.say("column_resource_kind")),
+         Column("binding_hours_count", words.say("column_binding_hours"), "count"),
+         Column("value_cny_per_year", words.say("column_worth"), "money"), Column("annual_cost_cny", words.say("column_annual_cost"), "money"),
+         Column("worth_ratio", words.say("column_worth_ratio"), "ratio"), Column("advice", words.say("column_verdict"))), tuple(rows),
+    )
+    if not rows:
+        return Block("bottlenecks", words.say("bottlenecks_title_empty"), table=table)
+    drawn = [row for row in rows if row["worth_ratio"]][:BOTTLENECKS_DRAWN]
+    figure = stacked_rows(
+        [figure_lines(row["resource"], 30) for row in drawn],
+        [Part(words.say("column_worth_ratio"), [row["worth_ratio"] for row in drawn], [words.percent(row["worth_ratio"]) for row in drawn])],
+        words.say("axis_of_annual_cost"), tick_format=".1~%", line_at=1.0 if drawn[0]["worth_ratio"] > LINE_FROM_RATIO else None,
+    ) if drawn else None
+    counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in ("build", "move", "wait")}
+    return Block(
+        "bottlenecks", words.say("bottlenecks_title" if counts["build"] else "bottlenecks_title_none", count=len(rows), **counts),
+        words.say("bottlenecks_summary", week=rows[0]["iso_week"], top=rows[0]["resource"], share=words.percent(rows[0]["worth_ratio"])), figure, table,
+    )
+
+
+def _resource(row: dict[str, Any], snapshot: Snapshot, words: Words) -> str:
+    if row["link_id"] or not row["site_id"]:
+        return row["resource_id"]
+    return f"{member(snapshot, 'site', row['site_id'], words)} · {row['accelerator_id']}"
+
+
 # --- pages ---------------------------------------------------------------------------------------
 
 
@@ -828,8 +993,9 @@ PAGES = (
     Page("matrix", EVERY_FILTER, (stamp, matrix, segments, tenants)),
     Page("economics", ("period", "site", "model"), (stamp, cost_stack, break_even, token_types)),
     Page("packages", ("period", "segment"), (stamp, burn_down, expiry_cliff, funnel)),
-    Page("payback", ("period", "site"), (stamp, payback, idle_cost)),
+    Page("payback", ("period", "site"), (stamp, recovery, payback, idle_cost)),
     Page("prices", ("period", "model"), (stamp, prices)),
+    Page("planning", ("site", "model"), (stamp, what_if, scheduling, bottlenecks)),
 )
 
 

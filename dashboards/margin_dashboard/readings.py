@@ -291,6 +291,9 @@ _SUMS: dict[str, tuple[str, str]] = {
         left join edition.finance.fct_tranche_cash as cash using (tranche_id)
         order by tranche_id
     """),
+    "scenarios": ("finance.fct_what_if_margin", "select * from edition.finance.fct_what_if_margin order by all"),
+    "savings": ("finance.fct_scheduling_saving", "select * from edition.finance.fct_scheduling_saving order by all"),
+    "shadow": ("finance.fct_shadow_price", "select *, site_id as serving_site_id from edition.finance.fct_shadow_price order by all"),
     "restated": ("quality.fct_restatements", """
         select usage_date, restated_at, reason, metric, count(*) as figure_count, sum(coalesce(after, 0) - coalesce(before, 0)) as change
         from edition.quality.fct_restatements where mart = 'finance.fct_margin_daily' group by all
@@ -588,6 +591,18 @@ class Reading:
         chosen = self.choice.site
         where = f"site_id in ({', '.join('?' * len(chosen))})" if chosen else "true"
         return self.snapshot.query(f"select * from payback where {where} order by payback_date_base nulls last, tranche_id", chosen)
+
+    def scenarios(self) -> list[dict[str, Any]]:
+        """What margin would be if things went otherwise; like all of matching of the last whole week published, whatever the period."""
+        return self._select("scenarios", "*", "true", skip=DIMENSIONS)
+
+    def savings(self) -> list[dict[str, Any]]:
+        """What the best scheduling would have saved, by model."""
+        return self._select("savings", "*", "true", skip=("site", "product", "segment"))
+
+    def shadow_prices(self) -> list[dict[str, Any]]:
+        """What more of each pool and link would earn a year; links belong to no site."""
+        return self._select("shadow", "*", "true", skip=("product", "segment", "model"))
 
     def price_positions(self) -> list[dict[str, Any]]:
         """Our list price beside each competitor's, as last compared up to the end of the period."""

@@ -1,11 +1,13 @@
 """What changed since last week: demand, supply, the decisions and what became of them, restated days.
 
-The bridge from last week's gap to this week's replaces one input after the other (demand, forecast
-method, supply) and so adds up exactly; a gap is the median forecast above usable supply, added over pools.
+The bridge from last week's gap to this week's replaces one input after the other (restated demand, new
+demand, forecast method, supply) and so adds up exactly; a gap is the median forecast above usable supply,
+added over pools.
 """
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import polars as pl
@@ -32,12 +34,11 @@ from dashboards.weekly_report.parts import (
     Names,
     Table,
     action_words,
-    iso_week_of,
     region_name,
     split_figure,
     with_names,
 )
-from dashboards.weekly_report.published import Readings
+from dashboards.weekly_report.published import RESTATED_WEEKS, Readings, iso_week_of
 
 MOVERS = 12
 SHOWN_FATES = 12
@@ -181,6 +182,11 @@ def _newly_committed(readings: Readings) -> dict[tuple[str, str], int]:
     }
 
 
+def _amount(row: dict) -> int:
+    """Accelerators that an action is about, whether they are added or moved."""
+    return row["add_accelerator_count"] or json.loads(row["why"]).get("move_accelerators", 0)
+
+
 def _fate(before: dict, now: dict | None, today: dict | None, ordered: int) -> Bilingual:
     if ordered:
         return say("fate_ordered", count=whole(ordered))
@@ -195,7 +201,7 @@ def _fate(before: dict, now: dict | None, today: dict | None, ordered: int) -> B
         return say("fate_closed")
     if now["action"] != before["action"]:
         return say("fate_changed")
-    change = now["add_accelerator_count"] - before["add_accelerator_count"]
+    change = _amount(now) - _amount(before)
     if change:
         return say("fate_more" if change > 0 else "fate_less", count=whole(abs(change)))
     return say("fate_open")
@@ -229,7 +235,10 @@ def bridge(readings: Readings) -> Chart | None:
 
 
 def bridge_steps(readings: Readings) -> tuple | None:
-    """The week looked at, and the gap then with what moved it: demand, method, supply; None without both forecasts."""
+    """The week looked at, and the gap then with what moved it; None without both forecasts.
+
+    Restated demand moves a pool's median of last week as it moved what is known of its site (``_restated_ratios``).
+    """
     models = (_model_of(readings.previous_need), _model_of(readings.need))
     medians = readings.pool_medians
     cutoffs = sorted(medians["cutoff_date"].unique())
@@ -256,10 +265,27 @@ def bridge_steps(readings: Readings) -> tuple | None:
     usable_then, usable_now = supply(readings.previous_plan), supply(readings.supply_plan)
     # Last week's method may not have been tried this week; what it would have said is then not known apart.
     same_model = same_model or now
-    gaps = [gap(then, usable_then), gap(same_model, usable_then), gap(now, usable_then), gap(now, usable_now)]
-    keys = ("bridge_demand", "bridge_method", "bridge_supply")
+    ratios = _restated_ratios(readings)
+    restated_then = {series: value * ratios.get(series.partition("/")[0], 1.0) for series, value in then.items()}
+    gaps = [gap(then, usable_then), gap(restated_then, usable_then), gap(same_model, usable_then), gap(now, usable_then),
+            gap(now, usable_now)]
+    keys = ("bridge_restated", "bridge_demand", "bridge_method", "bridge_supply")
     return target, [("bridge_then", gaps[0]), *(
         (key, after - before) for key, before, after in zip(keys, gaps, gaps[1:], strict=False))]
+
+
+def _restated_ratios(readings: Readings) -> dict[str, float]:
+    """By site, demand of the weeks before this one as known now over what it was when last week's forecast was given.
+
+    A site that was then without demand keeps its forecast: what came for it since counts as new.
+    """
+    first = readings.week_start_date - timedelta(weeks=RESTATED_WEEKS)
+    known = readings.pools.filter(pl.col("week_start_date").is_between(first, readings.week_start_date, closed="left"))
+    demand = known.group_by("site_id").agg(pl.sum("demand"))
+    then = pl.col("demand") - pl.col("change_accelerator_hours")
+    return dict(
+        readings.restated_demand.join(demand, on="site_id").filter(then > 0)
+        .select("site_id", pl.col("demand") / then).iter_rows())
 
 
 def _model_of(need: list[dict]) -> str | None:

@@ -44,12 +44,11 @@ from dashboards.weekly_report.parts import (
     Names,
     Table,
     action_words,
-    iso_week_of,
     region_name,
     split_figure,
     with_names,
 )
-from dashboards.weekly_report.published import Readings
+from dashboards.weekly_report.published import Readings, iso_week_of
 from dashboards.weekly_report.regions import regions
 
 SHOWN_ACTIONS = 12
@@ -169,7 +168,7 @@ def _order_by(row: dict, readings: Readings) -> Bilingual:
     if row["order_by_date"] is None:
         return say("order_not_needed")
     if row["order_by_date"] <= readings.week_start_date + timedelta(days=7):
-        return say("order_overdue", date=day(row["order_by_date"]))
+        return say("order_overdue", date=short_day(row["order_by_date"]))
     return day(row["order_by_date"])
 
 
@@ -210,7 +209,7 @@ def _decisions(readings: Readings, names: Names) -> dict:
             say("empty_marts") if readings.pools.is_empty()
             else say("reason_no_forecast", week=same(readings.iso_week or NO_WEEK_TEXT))
         )
-        return {"title": say("title_no_forecast"), "reason": reason, "first": [], "more": [], "none": []}
+        return {"title": say("title_no_forecast"), "reason": reason, "first": [], "more": [], "none": [], "nothing_done": None}
     rows = sorted(readings.need, key=_urgency)
     acting = [row for row in rows if row["action"] != "none"]
     resting = [row for row in rows if row["action"] == "none"]
@@ -219,7 +218,8 @@ def _decisions(readings: Readings, names: Names) -> dict:
     short = [row for row in acting if row["runs_out_week_p50"]]
     late = [row for row in short if row["runs_out_week_p50"] <= before]
     if acting:
-        consequence = {0: "consequence_none", 1: "consequence_one"}.get(len(short), "consequence_many")
+        consequence = {0: "consequence_none", 1: "consequence_one"}.get(
+            len(short), "consequence_all" if len(late) == len(short) else "consequence_many")
         title = say("title_actions" if len(acting) > 1 else "title_one_action", actions=whole(len(acting)),
                     consequence=say(consequence, short=whole(len(short)), late=whole(len(late))))
     else:
@@ -366,7 +366,7 @@ def _network(readings: Readings, names: Names) -> dict:
     measured = links.filter(pl.col("load_ratio").is_not_null()).sort("load_ratio", descending=True)
     links_table = Table(
         say("links_table"),
-        [(say("column_between"), False), (say("column_link"), False), (say("column_capacity"), True), (say("column_link_load"), True),
+        [(say("column_between"), False), (say("column_link"), "id"), (say("column_capacity"), True), (say("column_link_load"), True),
          (say("column_unknown_share"), True)],
         [[say("link_between", first=names.site(row["a_site_id"]), second=names.site(row["b_site_id"])),
           named(row["link_id"], row["link_id"]), whole(row["capacity_gbps"]), percent(row["load_ratio"]),

@@ -18,15 +18,17 @@ from dashboards.bilingual import (
     percent,
     say,
     signed,
+    signed_compact,
     signed_percent,
     whole,
 )
 from dashboards.figures.binding import binding_figure
+from dashboards.figures.what_if import what_if_figure
 from dashboards.weekly_report.parts import Chart, Names, Table
 from dashboards.weekly_report.published import Readings
 
-SHOWN_FLOWS = 12
-SHOWN_BINDING = 12
+SHOWN_FLOWS = 10
+SHOWN_BINDING = 10
 
 
 def matching(readings: Readings, names: Names) -> dict:
@@ -100,9 +102,9 @@ def _flows(flows: pl.DataFrame, names: Names) -> Table:
     return Table(
         say("flows_caption", count=whole(moved.height)),
         [(say("column_origin"), False), (say("column_serving"), False), (say("column_actual_tokens"), True),
-         (say("column_best_tokens"), True), (say("column_change_share"), True), (say("column_link"), False), (say("column_round_trip"), True)],
+         (say("column_best_tokens"), True), (say("column_change"), True), (say("column_link"), "id"), (say("column_round_trip"), True)],
         [[names.site(row["origin_site_id"]), names.site(row["serving_site_id"]), compact(row["actual_tokens"]),
-          compact(row["tokens"]), signed_percent(row["change"] / row["actual_tokens"] if row["actual_tokens"] else None, 0),
+          compact(row["tokens"]), signed_compact(row["change"]),
           named(row["link_id"] or "–", None), whole(row["round_trip_ms"])] for row in moved.iter_rows(named=True)],
     )
 
@@ -121,7 +123,7 @@ def _unserved(unserved: pl.DataFrame, asked: float) -> Bilingual:
 # --- what if -------------------------------------------------------------------------------------
 
 
-def what_if(readings: Readings, names: Names) -> dict | None:
+def what_if(readings: Readings, names: Names) -> Chart | None:
     """Scenarios beside the forecast, the one that asks for most first; None where none is published."""
     frame = readings.what_if
     if frame.is_empty():
@@ -132,13 +134,23 @@ def what_if(readings: Readings, names: Names) -> dict | None:
     ]
     scenarios.sort(key=lambda one: (-one["short"], -one["unserved"], one["key"]))
     worst = scenarios[0]
+    def frame(language: str) -> pl.DataFrame:
+        return pl.DataFrame({
+            "name": [one["words"].plain()[language] for one in scenarios],
+            "base_value": [one["base"] for one in scenarios], "scenario_value": [one["supposed"] for one in scenarios],
+        })
+
     table = Table(
         say("what_if_caption"),
         [(say("column_scenario"), False), (say("column_short"), True), (say("column_more"), True), (say("column_hit"), False),
          (say("column_unserved_tokens"), True), (say("column_more"), True)], [one["cells"] for one in scenarios],
     )
     key = "title_what_if" if worst["short"] >= 0.5 else "title_what_if_none"
-    return {"title": say(key, scenario=worst["words"], short=whole(worst["short"]), unserved=compact(worst["unserved"])), "table": table}
+    return Chart(
+        "what_if", say(key, scenario=worst["words"], short=whole(worst["short"])),
+        say("what_if_summary", count=whole(len(scenarios)), base=whole(worst["base"]), most=whole(worst["supposed"])),
+        {language: what_if_figure(frame(language), language) for language in LANGUAGES}, table,
+    )
 
 
 def _scenario(scenario: str, rows: pl.DataFrame, names: Names) -> dict:
@@ -149,11 +161,12 @@ def _scenario(scenario: str, rows: pl.DataFrame, names: Names) -> dict:
     words = _supposed(json.loads(rows["parameters"][0]), names)
     more, more_tokens = short["difference_value"].sum(), unserved["difference_value"].sum()
     return {
-        "key": scenario, "words": words, "short": more, "unserved": more_tokens,
+        "key": scenario, "words": words, "short": more, "unserved": more_tokens, "base": short["base_value"].sum(),
+        "supposed": short["scenario_value"].sum(),
         "cells": [
             words, whole(short["scenario_value"].sum()), signed(more),
-            names.pool(hit["site_id"][0], hit["accelerator_id"][0]) if hit.height else named("–", None),
-            compact(unserved["scenario_value"].sum()), compact(more_tokens),
+            names.site(hit["site_id"][0]) if hit.height else named("–", None),
+            compact(unserved["scenario_value"].sum()), signed_compact(more_tokens),
         ],
     }
 

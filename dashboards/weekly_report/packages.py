@@ -16,9 +16,9 @@ def packages(readings: Readings, names: Names) -> dict:
     """Tokens still to come from sold packages by week, region and model; a reason where that can't be told."""
     demand = readings.package_demand
     if readings.is_past:
-        return {"title": say("packages_past", week=same(readings.iso_week)), "chart": None, "regions": None, "models": None}
+        return {"title": say("packages_past", week=same(readings.iso_week)), "chart": None}
     if demand.is_empty() or not demand["expected_tokens"].sum():
-        return {"title": say("packages_none"), "chart": None, "regions": None, "models": None}
+        return {"title": say("packages_none"), "chart": None}
     weeks = demand.group_by("iso_week").agg(pl.sum("expected_tokens")).sort("iso_week")
     total = weeks["expected_tokens"].sum()
     peak = weeks.sort("expected_tokens", descending=True).row(0, named=True)
@@ -32,7 +32,7 @@ def packages(readings: Readings, names: Names) -> dict:
         [[same(week), compact(tokens), percent(tokens / served if served else None, 1)] for week, tokens in weeks.iter_rows()],
     )
     return {
-        "title": title,
+        "title": title, "free": over_commitment(readings, served, total, peak["expected_tokens"]),
         "chart": Chart("packages", say("packages_title"),
                        say("packages_summary", first=same(weeks["iso_week"][0]), last=same(weeks["iso_week"][-1]),
                            now=compact(weeks["expected_tokens"][0]), end=compact(weeks["expected_tokens"][-1])),
@@ -44,6 +44,22 @@ def packages(readings: Readings, names: Names) -> dict:
         "models": _ranked(demand.with_columns(pl.col("model_id").alias("key")), say("packages_by_model", count=whole(SHOWN_MODELS)),
                           say("column_served_model"), total, lambda key: same(readings.models.get(key, key)), SHOWN_MODELS),
     }
+
+
+def over_commitment(readings: Readings, served_tokens: float | None, sold_tokens: float, peak_tokens: float) -> Bilingual | None:
+    """What is sold against the tokens that this week's free usable supply could have served; None where nothing was served.
+
+    A free accelerator-hour is worth the week's mean tokens of a serving hour: which models will be asked for is not known.
+    """
+    now = readings.pools.filter(pl.col("week_start_date") == readings.week_start_date)
+    hours = now["served"].sum()
+    if not served_tokens or not hours:
+        return None
+    free = (now["usable"] - now["demand"]).clip(lower_bound=0).sum() * served_tokens / hours
+    if not free:
+        return say("packages_nothing_free")
+    return say("packages_free" if peak_tokens <= free else "packages_over_committed", free=compact(free),
+               rate=compact(served_tokens / hours), share=percent(peak_tokens / free), weeks=same(f"{sold_tokens / free:.1f}"))
 
 
 def _ranked(demand: pl.DataFrame, caption: Bilingual, header: Bilingual, total: float, name, shown: int = 99) -> Table:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 import jinja2
@@ -35,6 +36,7 @@ HATCHES = {
 def write_weekly_report(
     published: Path, iso_week: str | None, out: Path, language: str = "zh", *,
     other_cutoffs: Mapping[str, pl.DataFrame] | None = None, forecast_sources: Mapping[str, str] | None = None,
+    told_at: Mapping[str, datetime] | None = None,
 ) -> Path:
     """Writes the report of one week and returns its path.
 
@@ -47,10 +49,12 @@ def write_weekly_report(
             the report when that is past, and after the week before it.
         forecast_sources: by week, ``published`` when those rows are what readers were given then,
             ``again`` when they were made again now.
+        told_at: by week, the instant (UTC) at which readers were given its forecast; what was restated since is a
+            step of the gap's bridge.
     """
     if language not in LANGUAGES:
         raise ValueError(f"there is no report in {language!r}; languages are {', '.join(LANGUAGES)}")
-    readings = read(published, iso_week, other_cutoffs, forecast_sources)
+    readings = read(published, iso_week, other_cutoffs, forecast_sources, told_at)
     page = render(build(readings), language)
     aside = out.with_name(f".{out.name}.{os.getpid()}")
     aside.write_text(page, encoding="utf-8", newline="\n")

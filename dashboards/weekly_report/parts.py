@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import date
 
 import plotly.graph_objects as go
 import polars as pl
@@ -22,13 +21,13 @@ NO_WEEK_TEXT = "–"
 
 @dataclass
 class Table:
-    """A table of the page: its caption, columns (header, is a number) and rows of cells.
+    """A table of the page: its caption, columns (header, whether a number, or "id") and rows of cells.
 
     ``regions``: the hub region of each row, where the table follows the filter by region.
     """
 
     caption: Bilingual
-    columns: list[tuple[Bilingual, bool]]
+    columns: list[tuple[Bilingual, bool | str]]
     rows: list[list[Bilingual]]
     regions: list[str] | None = None
 
@@ -122,12 +121,6 @@ def action_words(row: dict, names: Names) -> Bilingual:
         why = json.loads(row["why"])
         return say("action_move_accelerators", count=whole(why["move_accelerators"]), site=names.site(why["from_site_id"]))
     return say("action_none")
-
-
-def iso_week_of(monday: date) -> str:
-    """The ISO week of a day, like 2026-W47."""
-    year, week, _ = monday.isocalendar()
-    return f"{year}-W{week:02d}"
 
 
 def with_names(frame: pl.DataFrame, names: Names, language: str) -> pl.DataFrame:

@@ -8,18 +8,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 import polars as pl
 
 LONGEST_HISTORY_WEEKS = 26
+RESTATED_WEEKS = 4
+"""Weeks before this one whose restated demand moves last week's forecast."""
 PLAN_SCHEMA = {
     "site_id": pl.String, "accelerator_id": pl.String, "target_date": pl.Date,
     "usable_accelerator_count": pl.Float64, "committed_accelerator_count": pl.Int64,
 }
 PARTS = ("allocated_busy", "allocated_idle", "fragmented", "free", "planned_down", "down")
+
+
+def iso_week_of(day: date) -> str:
+    """The ISO week of a day, like 2026-W47."""
+    year, week, _ = day.isocalendar()
+    return f"{year}-W{week:02d}"
 
 
 class WeekNotPublished(ValueError):
@@ -144,6 +152,8 @@ class Readings:
     """Median forecast per pool, model and target week, after this week and after the one before."""
     previous_plan: pl.DataFrame
     restatements: list[dict]
+    restated_demand: pl.DataFrame
+    """Accelerator-hours by site that were added to the RESTATED_WEEKS before this one since their forecast was given."""
     product_tokens: pl.DataFrame
     package_demand: pl.DataFrame
     matching_flows: pl.DataFrame
@@ -158,11 +168,12 @@ class Readings:
 
 def read(
     path: Path, iso_week: str | None, other_cutoffs: Mapping[str, pl.DataFrame] | None = None,
-    forecast_sources: Mapping[str, str] | None = None,
+    forecast_sources: Mapping[str, str] | None = None, told_at: Mapping[str, datetime] | None = None,
 ) -> Readings:
     """Reads the week (or the latest whole one); WeekNotPublished when the file holds nothing of it.
 
-    ``other_cutoffs`` and ``forecast_sources``: forecasts that the file lacks, and where they are from (``write_weekly_report``).
+    ``other_cutoffs``, ``forecast_sources`` and ``told_at``: forecasts that the file lacks, where they are from and since
+    when readers had them (``write_weekly_report``).
     """
     with open_published(path, other_cutoffs) as published:
         publication = (published.rows("meta.publication", "select * from meta.publication") or [{}])[0]
@@ -178,14 +189,15 @@ def read(
             raise WeekNotPublished(f"week {iso_week} is not in the published file, which holds {held}")
         monday = dict(weeks).get(chosen)
         latest = publication.get("iso_week") or (weeks[-1][0] if weeks else None)
-        return _read_week(published, publication, chosen, monday, dict(forecast_sources or {}), chosen != latest)
+        return _read_week(
+            published, publication, chosen, monday, dict(forecast_sources or {}), dict(told_at or {}), chosen != latest)
 
 
 def _read_week(
     published: Published, publication: dict, iso_week: str | None, monday: date | None, sources: dict[str, str],
-    is_past: bool,
+    told_at: dict[str, datetime], is_past: bool,
 ) -> Readings:
-    last = monday or date(1, 1, 7)
+    last = monday or date(1, 1, 8)
     span = {
         "monday": last, "sunday": last + timedelta(days=6), "iso_week": iso_week,
         "first": last - timedelta(weeks=LONGEST_HISTORY_WEEKS - 1) if monday else last,
@@ -220,11 +232,11 @@ def _read_week(
         pools=published.frame(
             "capacity.fct_supply_demand_weekly",
             {"iso_week": text, "week_start_date": pl.Date, "site_id": text, "accelerator_id": text,
-             "demand": number, "usable": number, "unmet": number, "p95_utilization_ratio": number},
+             "demand": number, "served": number, "usable": number, "unmet": number, "p95_utilization_ratio": number},
             """
             select iso_week, week_start_date, site_id, accelerator_id,
                 cast(serving_demand_accelerator_hours + training_demand_accelerator_hours as double) as demand,
-                cast(usable_accelerator_hours as double) as usable,
+                cast(served_accelerator_hours as double) as served, cast(usable_accelerator_hours as double) as usable,
                 cast(unmet_accelerator_hours as double) as unmet, p95_utilization_ratio
             from capacity.fct_supply_demand_weekly
             where week_start_date between $first and $monday order by all
@@ -316,6 +328,7 @@ def _read_week(
             " from capacity.fct_supply_plan_weekly where cutoff_date = cast($sunday as date) - 7 order by all", cutoff,
         ),
         restatements=_restatements(published, week, is_past),
+        restated_demand=_restated_demand(published, span, told_at),
         product_tokens=published.frame(
             "capacity.fct_token_usage_hourly",
             {"week_start_date": pl.Date, "hub_region": text, "product": text, "tokens": number},
@@ -464,6 +477,26 @@ def _restatements(published: Published, week: dict, is_past: bool) -> list[dict]
             and (metric like '%_hours' or metric like '%_tokens' or metric like '%_count')
         group by all having sum(gross_change) > 0 order by gross_change desc, usage_date, mart, metric, reason
         """, {**week, "is_past": is_past},
+    )
+
+
+def _restated_demand(published: Published, span: dict, told_at: dict[str, datetime]) -> pl.DataFrame:
+    """Empty where last week's forecast was made again now: it knows all that was restated."""
+    schema = {"site_id": pl.String, "change_accelerator_hours": pl.Float64}
+    before = iso_week_of(span["monday"] - timedelta(weeks=1))
+    if before not in told_at:
+        return pl.DataFrame(schema=schema)
+    return published.frame(
+        "quality.fct_restatements", schema,
+        """
+        select site_id, cast(sum(coalesce("after", 0) - coalesce("before", 0)) as double) as change_accelerator_hours
+        from quality.fct_restatements
+        where mart = 'capacity.fct_supply_demand_daily'
+            and metric in ('serving_demand_accelerator_hours', 'training_demand_accelerator_hours')
+            and restated_at > $told_at and ($until is null or restated_at <= $until)
+            and usage_date >= $monday - 7 * $weeks and usage_date < $monday
+        group by site_id order by site_id
+        """, {"told_at": told_at[before], "until": told_at.get(span["iso_week"]), "monday": span["monday"], "weeks": RESTATED_WEEKS},
     )
 
 

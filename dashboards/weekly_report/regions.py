@@ -1,8 +1,7 @@
 """One page a hub region: demand against supply, the hours of its week, and what its hours were spent on.
 
-A region is the sites that share a hub region. Its forecast is the published one of its level; where a
-file has none, the sites' quantiles are added, which is as wide as if all of them peaked together, and
-the page says so.
+A region is the sites that share a hub region. Its forecast is the published one of its level: added
+quantiles of sites would be as wide as if all of them peaked together.
 """
 
 from __future__ import annotations
@@ -19,14 +18,12 @@ from dashboards.weekly_report.parts import (
     Family,
     Names,
     Table,
-    iso_week_of,
     region_name,
     split_figure,
 )
-from dashboards.weekly_report.published import Readings
+from dashboards.weekly_report.published import Readings, iso_week_of
 
-LEVELS = ("hub_region", "hub", "region")
-"""Names under which a forecast of whole regions may be published."""
+LEVEL = "hub_region"
 
 
 def regions(readings: Readings, names: Names) -> dict:
@@ -35,9 +32,10 @@ def regions(readings: Readings, names: Names) -> dict:
     if not found or readings.week_start_date is None or readings.busy_hours.is_empty():
         return {"items": [], "reason": say("regions_none"), "families": None, "title": None, "note": None}
     site_region = readings.sites.select(pl.col("site_id"), pl.col("hub_region")).filter(pl.col("hub_region").is_in(found))
-    level = next((level for level in LEVELS if level in set(readings.forecast["level"])), None)
-    history = _history(readings, site_region, level)
-    forecast = _forecast(readings, site_region, level)
+    history, forecast = (
+        frame.filter(pl.col("level") == LEVEL).rename({"series_id": "hub_region"}).drop("level")
+        for frame in (readings.busy_hours, readings.forecast)
+    )
     plan = (
         readings.supply_plan.join(site_region, on="site_id").group_by("hub_region", "target_date")
         .agg(pl.sum("usable_accelerator_count", "committed_accelerator_count"))
@@ -57,28 +55,9 @@ def regions(readings: Readings, names: Names) -> dict:
         "items": items, "reason": None if items else say("regions_none"),
         "title": say("title_regions", crossing=whole(crossing), count=whole(len(items)), top=region_name(items[0]["region"]),
                      load=percent(items[0]["load_ratio"])) if items else None,
-        "note": say("regions_note" if level else "regions_note_sum"),
+        "note": say("regions_note"),
         "families": _families(readings, items),
     }
-
-
-def _history(readings: Readings, site_region: pl.DataFrame, level: str | None) -> pl.DataFrame:
-    if level is not None and level in set(readings.busy_hours["level"]):
-        return readings.busy_hours.filter(pl.col("level") == level).rename({"series_id": "hub_region"}).drop("level")
-    return (
-        readings.busy_hours.filter(pl.col("level") == "site").rename({"series_id": "site_id"}).join(site_region, on="site_id")
-        .group_by("hub_region", "week_start_date")
-        .agg(pl.sum("demand_accelerator_count", "usable_accelerator_count", "available_accelerator_count"))
-    )
-
-
-def _forecast(readings: Readings, site_region: pl.DataFrame, level: str | None) -> pl.DataFrame:
-    if level is not None:
-        return readings.forecast.filter(pl.col("level") == level).rename({"series_id": "hub_region"}).drop("level")
-    return (
-        readings.forecast.filter(pl.col("level") == "site").rename({"series_id": "site_id"}).join(site_region, on="site_id")
-        .group_by("hub_region", "target_date", "quantile").agg(pl.sum("value"))
-    )
 
 
 def _region(

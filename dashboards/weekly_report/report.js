@@ -5,7 +5,8 @@
   const data = JSON.parse(document.getElementById("report-data").textContent);
   const root = document.documentElement;
   const NARROW = 440;
-  const PRINT_HEIGHT_RATIO = 0.64;
+  const PRINT_HEIGHT_RATIO = 0.62;
+  const PRINT_NAMES_HEIGHT_RATIO = 0.72;
   const OVERVIEW_HEIGHTS = { fan: 240, hours: 170, waste: 170 };
   const ALONE_HEIGHTS = { fan: 400, hours: 280, waste: 280 };
   const PRINT_HEIGHTS = { fan: 140, hours: 88, waste: 88 };
@@ -52,9 +53,27 @@
     if (height) compact(layout, height);
     const room = element.parentElement.clientWidth;
     if (room < NARROW) narrow(layout, figure.data, room);
-    if (root.classList.contains("printing") && !height) layout.height = Math.round(PRINT_HEIGHT_RATIO * layout.height);
+    if (root.classList.contains("printing") && !height) onPaper(layout, figure.data);
     Object.assign(layout, { width: room, autosize: false });
     return Plotly.react(element, figure.data, layout, data.config);
+  }
+
+  function smallerMarks(trace) {
+    trace.marker = Object.assign({}, trace.marker, { size: trace.marker.size.map((size) => 0.7 * size) });
+  }
+
+  // Paper is low; a chart with a name a bar, and the map, need room for the names.
+  function onPaper(layout, traces) {
+    const isMap = Boolean(layout.yaxis.scaleanchor);
+    const isNamed = traces.some((trace) => trace.orientation === "h");
+    layout.height = Math.round((isNamed ? PRINT_NAMES_HEIGHT_RATIO : PRINT_HEIGHT_RATIO) * layout.height);
+    if (!isMap && !isNamed) return;
+    layout.font = { size: 11 };
+    layout.yaxis = Object.assign({}, layout.yaxis, { tickfont: { size: 10 } });
+    traces.filter((trace) => trace.meta === "sites").forEach((trace) => {
+      trace.textfont = Object.assign({}, trace.textfont, { size: 10 });
+      smallerMarks(trace);
+    });
   }
 
   // Beside many of its kind a chart has no legend of its own; the key above them all is the legend.
@@ -93,7 +112,7 @@
       if (trace.orientation === "h") layout.xaxis = Object.assign({}, layout.xaxis, { title: undefined });
       if (trace.meta !== "sites") return;
       Object.assign(trace, narrowLabels(trace, layout, room));
-      trace.marker = Object.assign({}, trace.marker, { size: trace.marker.size.map((size) => 0.7 * size) });
+      smallerMarks(trace);
     });
   }
 

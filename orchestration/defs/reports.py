@@ -5,7 +5,7 @@ published then; where none was, it is made again from the marts, with nothing la
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import dagster as dg
 import polars as pl
@@ -53,8 +53,9 @@ def weekly_capacity(
         )
     out = home.reports / "weekly" / f"{iso_week}.html"
     out.parent.mkdir(parents=True, exist_ok=True)
-    frames, sources = forecasts_before(home, iso_week)
-    write_weekly_report(home.capacity, iso_week, out, config.language, other_cutoffs=frames, forecast_sources=sources)
+    frames, sources, told_at = forecasts_before(home, iso_week)
+    write_weekly_report(
+        home.capacity, iso_week, out, config.language, other_cutoffs=frames, forecast_sources=sources, told_at=told_at)
     metadata: dict[str, object] = {
         "path": dg.MetadataValue.path(out), "iso_week": iso_week, "byte_count": out.stat().st_size,
         **{f"forecast of {week}": source for week, source in sources.items()},
@@ -69,11 +70,13 @@ def weekly_capacity(
     return dg.MaterializeResult(metadata=metadata)
 
 
-def forecasts_before(home: Home, iso_week: str) -> tuple[Mapping[str, pl.DataFrame], Mapping[str, str]]:
+def forecasts_before(
+    home: Home, iso_week: str
+) -> tuple[Mapping[str, pl.DataFrame], Mapping[str, str], Mapping[str, datetime]]:
     """Forecast tables of the week and the one before it, as far as the published file lacks them.
 
     Returns rows by table, and by week where they are from: ``published`` (kept when readers were given
-    it) or ``again`` (made again now). A week that no mart knows is left out.
+    it) or ``again`` (made again now), and when readers were given it. A week that no mart knows is left out.
     """
     with warehouse.open_published(home.capacity) as connection:
 
@@ -85,14 +88,17 @@ def forecasts_before(home: Home, iso_week: str) -> tuple[Mapping[str, pl.DataFra
         known = weeks("select distinct iso_week from capacity.fct_supply_demand_weekly")
     found: dict[str, list[pl.DataFrame]] = {}
     sources: dict[str, str] = {}
+    told_at: dict[str, datetime] = {}
     for week in (week_of(monday_of(iso_week) - timedelta(days=7)), iso_week):
         if week in held or week not in known:
             continue
         told = forecast_history.told(home, week)
         frames = told.frames if told else forecasts.compute(home, week)[0]
         sources[week] = "published" if told or week in decided else "again"
+        if told:
+            told_at[week] = told.published_at
         for name, frame in frames.items():
             if name == CAPACITY_NEED.name and week in decided:
                 continue
             found.setdefault(name, []).append(frame)
-    return {name: pl.concat(frames, how="diagonal_relaxed") for name, frames in found.items()}, sources
+    return {name: pl.concat(frames, how="diagonal_relaxed") for name, frames in found.items()}, sources, told_at

@@ -54,6 +54,7 @@ def build_finance(
         _economics(connection)
         _prices(connection, models)
         _charges(connection)
+        _planning(connection, sites, models)
         _quality(connection, restated)
         connection.execute(
             "create table meta.publication as select 'run-of-the-test' as run_id, timestamp '2026-11-24 06:30:00' as published_at, "
@@ -246,6 +247,37 @@ def _prices(connection: duckdb.DuckDBPyConnection, models: Sequence[str]) -> Non
             (values ('Fresh Cloud', 2.0, 5), ('Stale Cloud', 4.5, 60)) as vendors(vendor, factor, age),
             generate_series(date {literal(LAST_DATE.isoformat())} - interval 21 day, date {literal(LAST_DATE.isoformat())}, interval 7 day) as dates(price_date)
         order by all
+    """)
+
+
+def _planning(connection: duckdb.DuckDBPyConnection, sites: Sequence[str], models: Sequence[str]) -> None:
+    """Scenarios of which two cost and one earns, savings by model, a pool that pays, one that does not, and an idle link."""
+    money = "::decimal(38, 9)"
+    connection.execute(f"""
+        create table finance.fct_what_if_margin as
+        select '2026-W47' as cutoff_week, scenario, parameters, 1000000{money} as base_margin_cny,
+            (1000000 + difference){money} as scenario_margin_cny, difference{money} as difference_cny
+        from (values
+            ('cut', '{{"cut_ratio": 0.15, "elasticity": 1.0}}', -1000.25), ('growth', '{{"growth_ratio": 0.1}}', 90000),
+            ('lost', '{{"lost_site_id": "site-02", "unheard_of": 1}}', -50000.5)) as scenarios(scenario, parameters, difference)
+    """)
+    connection.execute(f"""
+        create table finance.fct_scheduling_saving as
+        select '2026-W47' as iso_week, model as model_id, 1000::decimal(38, 0) as asked_tokens, 900::decimal(38, 0) as actual_tokens,
+            500{money} as actual_earned_cny, 40{money} as actual_energy_cny, 7{money} as actual_transport_cny,
+            1000::decimal(38, 0) as best_tokens, 520{money} as best_earned_cny, 35{money} as best_energy_cny, 9{money} as best_transport_cny,
+            23{money} as saving_cny
+        from (select unnest({_listed(models)}) as model)
+    """)
+    connection.execute(f"""
+        create table finance.fct_shadow_price as
+        select '2026-W47' as iso_week, kind as resource_kind, resource as resource_id, site as site_id, accelerator as accelerator_id,
+            link as link_id, hours::bigint as binding_hours_count, worth{money} as value_cny_per_year, cost{money} as annual_cost_cny, verdict
+        from (values
+            ('accelerator', 'pays', {literal(sites[0])}, 'accelerator-a', null, 100, 150000, 100000, 'build'),
+            ('accelerator', 'binds', {literal(sites[-1])}, 'accelerator-a', null, 9, 500, 100000, 'move'),
+            ('wavelength', 'a--b', null, null, 'a--b', 0, 0, null, 'wait')
+        ) as prices(kind, resource, site, accelerator, link, hours, worth, cost, verdict)
     """)
 
 

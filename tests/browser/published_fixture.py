@@ -242,7 +242,7 @@ def _matching(pools: list[dict], links: pl.DataFrame, randoms: np.random.Generat
         for scenario, parameters, more in (
             ("growth_10_percent", '{"growth_ratio": 0.1}', 40), ("largest_hub_lost", '{"lost_site_id": "gz-ga"}', 250),
             ("trial", '{"trial_tokens": 1000000000000.0}', 0), ("cut", '{"cut_ratio": 0.15, "elasticity": 1.0}', 20),
-            ("late", '{"slip_weeks": 4, "unheard_of": 1}', 10),
+            ("late", '{"slip_weeks": 4, "odd": 1}', 10),
         ) for metric in ("short_accelerators", "unserved_tokens")
     ]
     return {

@@ -24,8 +24,9 @@ from playwright.sync_api import Browser, Page
 
 from dashboards.margin_dashboard import content
 from dashboards.margin_dashboard.app import address
-from dashboards.margin_dashboard.readings import Choice
+from dashboards.margin_dashboard.readings import Book, Choice
 from dashboards.margin_dashboard.static_page import write_static_page
+from dashboards.margin_dashboard.words import Words
 from dashboards.margin_strings import STRINGS
 
 PASSWORD = "correct horse battery"
@@ -458,6 +459,27 @@ def test_a_file_without_sales_is_a_page_with_reasons(tmp_path: Path) -> None:
     page = write_static_page(published, tmp_path / "margin.html").read_text("utf-8")
     for reason in ("There is no list revenue", "No tokens were served", "Nothing is left of any package", "No capital is recorded"):
         assert reason in page
+
+
+def test_scenarios_savings_and_bottlenecks_are_the_marts_to_the_cent(tmp_path: Path) -> None:
+    """What a hub's loss costs is asked once a year, and must not be a number of its own."""
+    book, words = Book(build_finance(tmp_path)), Words("en")
+    whole, narrowed = book.reading(Choice()), book.reading(Choice(site=("site-01",), model=("model-02",)))
+    scenarios = content.what_if(whole, words)
+    assert scenarios.title == "What would cost most margin: Site 02 is lost, unheard_of 1, 50,000.50 CNY over 13 weeks (5.0%)"
+    assert [row["difference_cny"] for row in scenarios.table.rows] == [Decimal("-50000.5"), Decimal("-1000.25"), Decimal(90000)]
+    drawn = [value for trace in scenarios.figure.data for value in trace.x if value is not None]
+    assert sorted(drawn) == [-50000.5, -1000.25, 90000.0]
+    assert content.what_if(narrowed, words).table.rows == scenarios.table.rows
+    saving = content.scheduling(whole, words)
+    assert saving.title == "Better scheduling would have saved 69.00 CNY in 2026-W47 (4.60% of what serving earned)"
+    parts = ("more_earned_cny", "energy_saved_cny", "transport_saved_cny")
+    assert all(sum(row[part] for part in parts) == row["saving_cny"] for row in saving.table.rows)
+    assert [row["model_id"] for row in content.scheduling(narrowed, words).table.rows] == ["model-02"]
+    scarce = content.bottlenecks(whole, words)
+    assert scarce.title == "Of 3 pools and links 1 are worth building, 1 are a matter of moving load, 1 can wait"
+    assert [row["worth_ratio"] for row in scarce.table.rows] == [1.5, 0.005, None]
+    assert content.bottlenecks(narrowed, words).title.startswith("Of 1 pools")
 
 
 def test_every_sentence_is_there_in_both_languages() -> None:

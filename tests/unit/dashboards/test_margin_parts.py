@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import flask
@@ -21,7 +21,7 @@ from dashboards.margin_dashboard.access import (
     guard,
 )
 from dashboards.margin_dashboard.blocks import Column, Table
-from dashboards.margin_dashboard.content import merge_small
+from dashboards.margin_dashboard.content import merge_small, month_starts, recovered_cny
 from dashboards.margin_dashboard.export import csv_of
 from dashboards.margin_dashboard.readings import Audit, Choice, Snapshot
 
@@ -109,6 +109,25 @@ def test_steps_stand_on_what_is_before_them_also_below_zero() -> None:
     assert bars == {
         "total": [("list", 0.0, 10.0), ("margin", 0.0, -2.0)], "loss": [("cost", 10.0, -13.0)], "gain": [("credit", -3.0, 1.0)],
     }
+
+
+def test_a_tranches_cash_ends_at_its_book_on_its_day_and_never_beyond() -> None:
+    """A curve that passes its payback day, or climbs above 100%, contradicts the bands below it."""
+    today = date(2026, 11, 22)
+    tranche = {
+        "opening_book_cny": Decimal(1000), "cumulative_gross_cash_cny": Decimal(200), "weekly_gross_cash_cny": Decimal(7),
+        "observed_from_date": today - timedelta(days=100), "life_ends_date": today + timedelta(days=70),
+        "payback_date_base": today + timedelta(days=40), "payback_date_low": None, "payback_date_high": today - timedelta(days=1),
+    }
+
+    def back(path: str, days: int) -> float:
+        return recovered_cny(tranche, path, today + timedelta(days=days), today)
+
+    assert [back("base", days) for days in (-100, -50, 0, 20, 40, 400)] == [0, 100, 200, 600, 1000, 1000]
+    assert [back("low", days) for days in (7, 70, 700)] == [207, 270, 270]
+    assert back("high", 1) == 1000
+    days = month_starts(date(2026, 9, 28), date(2027, 1, 5), today)
+    assert [str(day) for day in days] == ["2026-09-28", "2026-10-01", "2026-11-01", "2026-11-22", "2026-12-01", "2027-01-01", "2027-02-01"]
 
 
 def test_an_export_keeps_every_digit_and_runs_nothing() -> None:
