@@ -226,12 +226,15 @@ def _matched(outlook: Outlook, scenarios: list[Scenario]) -> dict[str, _Matched]
     if outlook.matching.placement.is_empty():
         return {scenario.name: _Matched({}, Decimal(0)) for scenario in scenarios}
     week = problem(outlook.matching)
+    within = _within_class(week)
+    # The same hours for every scenario: without a hub others are the busy ones, and hours would be compared, not scenarios.
+    hours = representative_hours(within)
     found: dict[str, _Matched] = {}
     for lost in sorted({scenario.lost_site_id for scenario in scenarios}, key=lambda site: site or ""):
         if lost and lost not in week.routes.site_ids:
             raise ValueError(f"no site is called {lost!r}")
-        basis = problem(_without_site(outlook.matching, lost)) if lost else week
-        found |= _match_ahead(outlook, [each for each in scenarios if each.lost_site_id == lost], _within_class(basis))
+        basis = _within_class(problem(_without_site(outlook.matching, lost))) if lost else within
+        found |= _match_ahead(outlook, [each for each in scenarios if each.lost_site_id == lost], basis, hours)
     return found
 
 
@@ -260,11 +263,8 @@ def _without_site(inputs: Inputs, site_id: str) -> Inputs:
     )
 
 
-def _match_ahead(outlook: Outlook, scenarios: list[Scenario], week: Problem) -> dict[str, _Matched]:
+def _match_ahead(outlook: Outlook, scenarios: list[Scenario], week: Problem, hours: np.ndarray) -> dict[str, _Matched]:
     """Each scenario's weeks ahead, all in one run: an hour of one scenario is near the same hour of the next."""
-    least_work = np.full(week.programme.commodity_count, np.inf)
-    np.minimum.at(least_work, week.programme.commodity, week.programme.work)
-    hours = sampled_hours(week.demand @ np.where(np.isfinite(least_work), least_work, 0))
     growth = _growth_by_origin(outlook, [origin for origin, _ in week.commodities])
     target = target_ratio(outlook.matching.supply)
     costs = (week.earns - week.profit)[hours]
@@ -300,6 +300,13 @@ def _match_ahead(outlook: Outlook, scenarios: list[Scenario], week: Problem) -> 
             round(Decimal(float(earned[own] @ np.concatenate(weight))), 2),
         )
     return found
+
+
+def representative_hours(week: Problem) -> np.ndarray:
+    """Hours that stand for the week, by the least work that its demand asks for."""
+    least_work = np.full(week.programme.commodity_count, np.inf)
+    np.minimum.at(least_work, week.programme.commodity, week.programme.work)
+    return sampled_hours(week.demand @ np.where(np.isfinite(least_work), least_work, 0))
 
 
 def sampled_hours(load: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -90,6 +91,18 @@ def test_a_slip_shows_in_the_weeks_that_wait_for_the_delivery_and_a_lost_hub_in_
     # 4,000 asked, 2,880 made at a: 1,120 million an hour, four hours, thirteen weeks.
     assert unserved["a"][1] == pytest.approx(13 * 4 * 1_120e6, rel=1e-6)
     assert earned["difference_cny"] < 0
+
+
+def test_a_lost_hub_is_judged_in_the_same_hours_as_the_network_with_it(outlook, monkeypatch):
+    """Hours chosen anew without the hub's own demand were quieter ones, and its loss seemed to serve more."""
+    monkeypatch.setattr("orchestration.forecasting.what_if.SAMPLED_HOURS", 1)
+    rows = placed("a", "a", "near", 0) + placed("h", "a", "near", 0)
+    # The third busiest hour is the first; without what h asks it would be the third, in which a asks for next to nothing.
+    for row, million in zip(rows, (6_000, 5_000, 100, 100, 0, 0, 9_000, 9_000), strict=True):
+        row["tokens"] = row["input_tokens"] = row["unconstrained_tokens"] = million * 1_000_000
+    uneven = replace(outlook, matching=inputs(rows, {("a", "fast"): 1.0, ("h", "fast"): 1.0}))
+    _, unserved, _ = answered(uneven, Scenario("x", lost_site_id="h"))
+    assert unserved["a"][1] == pytest.approx(13 * 4 * 3_120e6, rel=1e-6) and unserved["a"][0] < unserved["a"][1]
 
 
 def test_a_trial_adds_its_tokens_and_earns_nothing(outlook):
