@@ -12,13 +12,15 @@ from orchestration.finance.payback import CAPITAL_PAYBACK, growth_paths, payback
 from orchestration.forecasting.forecast import forecast_all
 from orchestration.forecasting.iso_weeks import monday_of
 from orchestration.forecasting.past_forecasts import losing_levels_in_use
-from orchestration.forecasting.tables import DEMAND_FORECAST, TABLES
+from orchestration.forecasting.tables import DEMAND_FORECAST, TABLES, TOKEN_FORECAST
+from orchestration.forecasting.token_forecast import TokenDemand, token_level_of
 from orchestration.home import Home
 
 INPUTS = (
     ["capacity", "fct_supply_demand_daily"], ["capacity", "fct_supply_demand_weekly"],
     ["staging", "stg_reference__planned_deliveries"], ["capacity", "dim_link"], ["capacity", "dim_site"],
     ["staging", "stg_reference__holidays"], ["intermediate", "int_inventory__pools"],
+    ["capacity", "fct_demand_daily"], ["capacity", "dim_tenant"], ["intermediate", "int_usage__dropouts"],
 )
 YARDSTICK_CHECK = "not_worse_than_seasonal_naive"
 
@@ -63,13 +65,16 @@ def forecast(home_folder: HomeFolder) -> Iterator[dg.MaterializeResult | dg.Asse
 
 
 def yardstick_check(frames: Mapping[str, pl.DataFrame]) -> dg.AssetCheckResult:
-    """Whether the model in use loses to seasonal naive at a level; failing, it blocks what comes after the forecast."""
-    in_use = frames[DEMAND_FORECAST.name].filter("is_in_use")["model"].unique().sort().to_list()
-    losing = losing_levels_in_use(frames["fct_demand_forecast"], frames["fct_forecast_accuracy"])
+    """Whether a model in use loses to seasonal naive at a level; failing, it blocks what comes after the forecast."""
+    in_use = pl.concat([
+        frames[DEMAND_FORECAST.name].filter("is_in_use").select("level", "model"),
+        frames[TOKEN_FORECAST.name].filter("is_in_use").select(token_level_of(), "model"),
+    ]).unique().sort("level")
+    losing = losing_levels_in_use(in_use, frames["fct_forecast_accuracy"])
     return dg.AssetCheckResult(
         asset_key=["capacity", DEMAND_FORECAST.name], check_name=YARDSTICK_CHECK, passed=not losing,
         description="; ".join(f"{level}: {loss:.3f} of seasonal naive's loss" for level, loss in losing.items()) or None,
-        metadata={"model_in_use": ", ".join(in_use) or "none"},
+        metadata={"model_in_use": ", ".join(f"{level}: {model}" for level, model in in_use.iter_rows()) or "none"},
     )
 
 
@@ -103,6 +108,23 @@ def compute(home: Home, cutoff_week: str | None = None) -> tuple[dict, str | Non
                 " where accelerators_per_node > 0 group by all order by all"
             ).pl(),
             kept=forecast_history.every_told(home, DEMAND_FORECAST),
+            tokens=TokenDemand(
+                daily=connection.execute(
+                    """
+                    select
+                        usage_date, origin_site_id, coalesce(segment, 'unknown') as segment, model_id,
+                        cast(sum(unconstrained_input_tokens) as double) as input_tokens,
+                        cast(sum(unconstrained_output_tokens) as double) as output_tokens
+                    from capacity.fct_demand_daily left join capacity.dim_tenant using (tenant_id)
+                    group by all order by all
+                    """
+                ).pl(),
+                silent_hours=connection.execute(
+                    "select usage_date, site_id, count(*) as silent_hour_count from intermediate.int_usage__dropouts"
+                    " where site_role = 'origin' group by all order by all"
+                ).pl(),
+                kept=forecast_history.every_told(home, TOKEN_FORECAST),
+            ),
         ).by_table_name()
     return frames, cutoff_week
 

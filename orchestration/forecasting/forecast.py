@@ -6,14 +6,14 @@ Reading and writing them is Dagster's and the warehouse's work.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import numpy as np
 import polars as pl
 
 from orchestration.forecasting import methods
-from orchestration.forecasting.backtest import ALL_SERIES, Backtest, backtest, losing_levels
+from orchestration.forecasting.backtest import Backtest, backtest
 from orchestration.forecasting.capacity_need import (
     IDLE_WEEKS,
     Pool,
@@ -35,7 +35,7 @@ from orchestration.forecasting.iso_weeks import monday_of, week_of, weeks_after
 from orchestration.forecasting.members import LEVELS as QUANTILE_LEVELS
 from orchestration.forecasting.members import Setting, seasonal_growth
 from orchestration.forecasting.panel import Panel, panel_of
-from orchestration.forecasting.past_forecasts import losing_record, scored_past
+from orchestration.forecasting.past_forecasts import chosen_model, scored_past
 from orchestration.forecasting.paths import Paths, exact
 from orchestration.forecasting.rolling import COMBINED, YARDSTICK
 from orchestration.forecasting.tables import (
@@ -47,12 +47,13 @@ from orchestration.forecasting.tables import (
     LEVELS,
     QUANTILES,
     SUPPLY_PLAN,
+    TOKEN_FORECAST,
 )
+from orchestration.forecasting.token_forecast import TokenDemand, forecast_tokens
 
 BOTTOM = "site_accelerator"
 SEED = 7
 PATH_COUNT = 500
-FEWEST_POOL_SCORES = 20
 NO_SEASON = 1
 """Busy hours of weeks have no season that a year or less of history shows."""
 
@@ -66,6 +67,7 @@ class Forecast:
     accuracy: pl.DataFrame
     busy_hour_demand: pl.DataFrame
     supply_plan: pl.DataFrame
+    token_forecast: pl.DataFrame
     model: str = YARDSTICK
     reasons: Mapping[str, str] = field(default_factory=dict)
     """Why a pool has no forecast, or only a fallback: a code of methods.REASONS."""
@@ -75,25 +77,12 @@ class Forecast:
         """Each frame by the name of its table."""
         return {
             DEMAND_FORECAST.name: self.demand_forecast,
+            TOKEN_FORECAST.name: self.token_forecast,
             BUSY_HOUR_DEMAND.name: self.busy_hour_demand,
             SUPPLY_PLAN.name: self.supply_plan,
             CAPACITY_NEED.name: self.capacity_need,
             FORECAST_ACCURACY.name: self.accuracy,
         }
-
-
-def chosen_model(backtest_rows: list[dict], record: pl.DataFrame | None = None) -> str:
-    """The combination, unless it loses to seasonal naive at any level, in the backtest or in what was published.
-
-    One model for all levels, because they are sums of the same paths. With fewer than FEWEST_POOL_SCORES scored
-    weeks of pools the combination has no claim on an order, so it is seasonal naive then.
-    """
-    scored = sum(
-        float(row["value"]) for row in backtest_rows
-        if (row["level"], row["series_id"], row["model"], row["metric"]) == (BOTTOM, ALL_SERIES, COMBINED, "scored_count")
-    )
-    loses = losing_levels(backtest_rows, COMBINED) or (record is not None and losing_record(record, COMBINED))
-    return YARDSTICK if loses or scored < FEWEST_POOL_SCORES else COMBINED
 
 
 def forecast_all(
@@ -106,6 +95,7 @@ def forecast_all(
     holidays: pl.DataFrame | None = None,
     node_sizes: pl.DataFrame | None = None,
     kept: pl.DataFrame | None = None,
+    tokens: TokenDemand | None = None,
 ) -> Forecast:
     """Demand quantiles for 13 weeks, their accuracy, and the decision per pool, as known after the cutoff week.
 
@@ -118,6 +108,7 @@ def forecast_all(
         holidays: (holiday_date, day_type); without it every week is an ordinary one.
         node_sizes: (site_id, accelerator_id, largest_node): accelerators of a pool that fail as one.
         kept: rows of fct_demand_forecast as they were made after earlier weeks; they are scored on what has come.
+        tokens: what was asked for in tokens; without it tokens are not forecast.
     """
     cutoff_monday = monday_of(cutoff_week)
     cutoff_date = cutoff_monday + timedelta(days=6)
@@ -140,8 +131,11 @@ def forecast_all(
         if np.isfinite(demand)
     ])
     made = _forecast_pools(weeks, daily, sites, cutoff_week, hub_regions)
-    record = scored_past(DEMAND_FORECAST.frame([]) if kept is None else kept, busy_hours, cutoff_date)
-    model = chosen_model(made.backtest.rows, record)
+    record = scored_past(
+        DEMAND_FORECAST.frame([]) if kept is None else kept,
+        busy_hours.rename({"demand_accelerator_count": "value"}), cutoff_date)
+    model = chosen_model(made.backtest.rows, record, BOTTOM)
+    asked = None if tokens is None else forecast_tokens(tokens, hub_regions, cutoff_week, holidays)
     pools = _pools(series[BOTTOM], daily, weekly, cutoff_week, made, model, node_sizes)
     for key, error in _level_errors(weeks).items():
         pools[key].level_error = error
@@ -152,6 +146,7 @@ def forecast_all(
         accuracy=pl.concat([
             FORECAST_ACCURACY.frame([{"cutoff_date": cutoff_date, "basis": "backtest", **row} for row in made.backtest.rows]),
             record,
+            *([] if asked is None else [asked.accuracy]),
         ]).sort(FORECAST_ACCURACY.grain),
         busy_hour_demand=busy_hours,
         supply_plan=SUPPLY_PLAN.frame([
@@ -161,6 +156,7 @@ def forecast_all(
             for pool in pools.values()
             for target, usable, committed in zip(targets, pool.supply, pool.committed, strict=True)
         ]),
+        token_forecast=TOKEN_FORECAST.frame([]) if asked is None else asked.forecast,
         model=model,
         reasons=made.reasons,
         paths=made.paths.get(model),
@@ -211,11 +207,11 @@ def _forecast_pools(
         past=methods.Past(
             panel.series_ids, tuple(panel.periods[origin - 1] for origin in tested.rolled.origins), tested.rolled.members),
     )
-    naive = replace(made, marginals=_marginals_of(made, YARDSTICK))
     level_errors = _level_errors(weeks)
     paths = {
-        name: _with_level_errors(methods.paths_of(each, season_length=NO_SEASON, seed=SEED, count=PATH_COUNT), level_errors)
-        for name, each in ((COMBINED, made), (YARDSTICK, naive))
+        model: _with_level_errors(
+            methods.paths_of(made, season_length=NO_SEASON, seed=SEED, count=PATH_COUNT, model=model), level_errors)
+        for model in (COMBINED, YARDSTICK)
     }
     return _Made(paths, made.reasons, tested, made.panel)
 
@@ -233,16 +229,6 @@ def _with_level_errors(paths: Paths, level_errors: Mapping[str, float]) -> Paths
     drawn = np.random.default_rng(SEED).standard_normal(paths.samples.shape[:2])
     sigma = np.array([level_errors.get(series_id, 0.0) for series_id in paths.series_ids])
     return Paths(exact(paths.samples * np.exp(sigma * drawn)[..., None]), paths.series_ids, paths.targets)
-
-
-def _marginals_of(made: methods.Forecast, model: str) -> np.ndarray:
-    """Quantiles at QUANTILE_LEVELS of one model of a forecast, (series, horizon, level); NaN where it has none."""
-    marginals = np.full(made.marginals.shape, np.nan)
-    row_of = {series_id: row for row, series_id in enumerate(made.panel.series_ids)}
-    rows = made.quantiles.filter(pl.col("model") == model).sort("series_id", "target", "quantile")
-    for (series_id,), values in rows.group_by("series_id", maintain_order=True):
-        marginals[row_of[series_id]] = values["value"].to_numpy().reshape(marginals.shape[1:])
-    return marginals
 
 
 def _forecast_frame(made: _Made, cutoff_date, model: str, hub_regions: Mapping[str, str | None]) -> pl.DataFrame:
