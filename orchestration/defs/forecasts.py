@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 import dagster as dg
+import duckdb
 import polars as pl
 
 from orchestration import forecast_history, warehouse
@@ -11,6 +12,7 @@ from orchestration.defs.resources import HomeFolder
 from orchestration.finance.payback import CAPITAL_PAYBACK, growth_paths, payback
 from orchestration.forecasting.forecast import forecast_all
 from orchestration.forecasting.iso_weeks import monday_of
+from orchestration.forecasting.moves import Moves, moves_of
 from orchestration.forecasting.past_forecasts import losing_levels_in_use
 from orchestration.forecasting.tables import DEMAND_FORECAST, TABLES, TOKEN_FORECAST
 from orchestration.forecasting.token_forecast import TokenDemand, token_level_of
@@ -21,6 +23,7 @@ INPUTS = (
     ["staging", "stg_reference__planned_deliveries"], ["capacity", "dim_link"], ["capacity", "dim_site"],
     ["staging", "stg_reference__holidays"], ["intermediate", "int_inventory__pools"],
     ["capacity", "fct_demand_daily"], ["capacity", "dim_tenant"], ["intermediate", "int_usage__dropouts"],
+    ["intermediate", "int_serving_demand__flows"], ["capacity", "dim_model"], ["capacity", "fct_link_utilization_hourly"],
 )
 YARDSTICK_CHECK = "not_worse_than_seasonal_naive"
 
@@ -125,8 +128,39 @@ def compute(home: Home, cutoff_week: str | None = None) -> tuple[dict, str | Non
                 ).pl(),
                 kept=forecast_history.every_told(home, TOKEN_FORECAST),
             ),
+            moves=_moves(connection, cutoff_week),
         ).by_table_name()
     return frames, cutoff_week
+
+
+def _moves(connection: duckdb.DuckDBPyConnection, cutoff_week: str) -> Moves:
+    """What the cutoff week showed of moves over links."""
+    week = {"first": monday_of(cutoff_week), "last": monday_of(cutoff_week) + timedelta(days=6)}
+
+    def read(query: str, values: dict | None = None) -> pl.DataFrame:
+        return connection.execute(query, values or {}).pl()
+
+    return moves_of(
+        load=read(
+            """
+            select origin_site_id, serving_site_id, model_id, accelerator_id,
+                cast(sum(served_accelerator_hours) as double) as served_accelerator_hours, cast(sum(gigabits) as double) as gigabits
+            from intermediate.int_serving_demand__flows where usage_date between $first and $last
+            group by all order by all
+            """, week),
+        pool_hours=read(
+            """
+            select site_id, accelerator_id, cast(
+                sum(serving_demand_accelerator_hours + training_demand_accelerator_hours) as double) as demand_accelerator_hours
+            from capacity.fct_supply_demand_daily where usage_date between $first and $last
+            group by all order by all
+            """, week),
+        models=read("select model_id, latency_class_ms from capacity.dim_model"),
+        links=read("select link_id, a_site_id, b_site_id, route_km from capacity.dim_link where is_registered"),
+        link_hours=read(
+            "select link_id, direction, mean_throughput_gbps, capacity_gbps from capacity.fct_link_utilization_hourly"
+            " where usage_date between $first and $last", week),
+    )
 
 
 def payback_of(home: Home, frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:

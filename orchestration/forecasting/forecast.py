@@ -34,6 +34,7 @@ from orchestration.forecasting.demand_series import (
 from orchestration.forecasting.iso_weeks import monday_of, week_of, weeks_after
 from orchestration.forecasting.members import LEVELS as QUANTILE_LEVELS
 from orchestration.forecasting.members import Setting, seasonal_growth
+from orchestration.forecasting.moves import Moves
 from orchestration.forecasting.panel import Panel, panel_of
 from orchestration.forecasting.past_forecasts import chosen_model, scored_past
 from orchestration.forecasting.paths import Paths, exact
@@ -96,6 +97,7 @@ def forecast_all(
     node_sizes: pl.DataFrame | None = None,
     kept: pl.DataFrame | None = None,
     tokens: TokenDemand | None = None,
+    moves: Moves | None = None,
 ) -> Forecast:
     """Demand quantiles for 13 weeks, their accuracy, and the decision per pool, as known after the cutoff week.
 
@@ -109,6 +111,7 @@ def forecast_all(
         node_sizes: (site_id, accelerator_id, largest_node): accelerators of a pool that fail as one.
         kept: rows of fct_demand_forecast as they were made after earlier weeks; they are scored on what has come.
         tokens: what was asked for in tokens; without it tokens are not forecast.
+        moves: what may move over the links; without it nothing may.
     """
     cutoff_monday = monday_of(cutoff_week)
     cutoff_date = cutoff_monday + timedelta(days=6)
@@ -142,7 +145,7 @@ def forecast_all(
     commit(pools, planned_deliveries, cutoff_week)
     return Forecast(
         demand_forecast=_forecast_frame(made, cutoff_date, model, hub_regions),
-        capacity_need=CAPACITY_NEED.frame(capacity_need(pools, links, cutoff_week, model)),
+        capacity_need=CAPACITY_NEED.frame(capacity_need(pools, links, moves or Moves(), cutoff_week, model)),
         accuracy=pl.concat([
             FORECAST_ACCURACY.frame([{"cutoff_date": cutoff_date, "basis": "backtest", **row} for row in made.backtest.rows]),
             record,

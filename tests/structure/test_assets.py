@@ -42,7 +42,7 @@ EXPECTED = {
         {"dbt", "duckdb"}, "intermediate",
         ("int_allocation__hourly int_calendar__span int_capacity__hourly int_deliveries__surplus "
         "int_demand__throttled int_serving_demand__requests int_serving_demand__seconds "
-        "int_usage__dropouts "
+        "int_usage__dropouts int_serving_demand__flows "
         "int_fragmentation__hourly int_holders__groups int_inventory__hourly int_inventory__pools "
         "int_job_hours int_job_node_hours int_jobs__attempts int_link__hourly int_placement__hotspots "
         "int_pool_telemetry__hourly int_raw__daily int_raw__reference int_serving_demand__hourly "
