@@ -23,6 +23,7 @@ INPUTS = (
     ["staging", "stg_reference__planned_deliveries"], ["capacity", "dim_link"], ["capacity", "dim_site"],
     ["staging", "stg_reference__holidays"], ["intermediate", "int_inventory__pools"],
     ["capacity", "fct_demand_daily"], ["capacity", "dim_tenant"], ["intermediate", "int_usage__dropouts"],
+    ["intermediate", "int_package__demand"], ["intermediate", "int_package__accelerators"],
     ["intermediate", "int_serving_demand__flows"], ["capacity", "dim_model"], ["capacity", "fct_link_utilization_hourly"],
 )
 YARDSTICK_CHECK = "not_worse_than_seasonal_naive"
@@ -88,9 +89,12 @@ def compute(home: Home, cutoff_week: str | None = None) -> tuple[dict, str | Non
     forecast again with what happened until then, restated figures included.
     """
     with warehouse.connect(home, read_only=True) as connection:
-        cutoff_week = cutoff_week or warehouse.latest_whole_week(connection)
+        latest = warehouse.latest_whole_week(connection)
+        cutoff_week = cutoff_week or latest
         if cutoff_week is None:
             return {table.name: table.frame([]) for table in TABLES}, None
+        # What was granted and not spent is known as of now only.
+        grants = "true" if cutoff_week == latest else "false"
         planned_deliveries = connection.execute(
             """
             select * from staging.stg_reference__planned_deliveries
@@ -127,8 +131,20 @@ def compute(home: Home, cutoff_week: str | None = None) -> tuple[dict, str | Non
                     " where site_role = 'origin' group by all order by all"
                 ).pl(),
                 kept=forecast_history.every_told(home, TOKEN_FORECAST),
+                granted=connection.execute(
+                    f"""
+                    select
+                        iso_week, origin_site_id, coalesce(segment, 'unknown') as segment, model_id,
+                        cast(sum(additional_input_tokens) as double) as input_tokens,
+                        cast(sum(additional_output_tokens) as double) as output_tokens
+                    from intermediate.int_package__demand left join capacity.dim_tenant using (tenant_id)
+                    where additional_tokens > 0 and {grants}
+                    group by all order by all
+                    """
+                ).pl(),
             ),
             moves=_moves(connection, cutoff_week),
+            granted=connection.execute(f"select * from intermediate.int_package__accelerators where {grants} order by all").pl(),
         ).by_table_name()
     return frames, cutoff_week
 

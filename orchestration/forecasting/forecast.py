@@ -55,6 +55,7 @@ from orchestration.forecasting.token_forecast import TokenDemand, forecast_token
 BOTTOM = "site_accelerator"
 SEED = 7
 PATH_COUNT = 500
+HOURS_A_WEEK = 168
 NO_SEASON = 1
 """Busy hours of weeks have no season that a year or less of history shows."""
 
@@ -98,6 +99,7 @@ def forecast_all(
     kept: pl.DataFrame | None = None,
     tokens: TokenDemand | None = None,
     moves: Moves | None = None,
+    granted: pl.DataFrame | None = None,
 ) -> Forecast:
     """Demand quantiles for 13 weeks, their accuracy, and the decision per pool, as known after the cutoff week.
 
@@ -112,6 +114,8 @@ def forecast_all(
         kept: rows of fct_demand_forecast as they were made after earlier weeks; they are scored on what has come.
         tokens: what was asked for in tokens; without it tokens are not forecast.
         moves: what may move over the links; without it nothing may.
+        granted: site_id, accelerator_id, iso_week, additional_accelerator_hours: what unspent tokens will ask for beyond
+            what the history holds; it comes on top of the forecast.
     """
     cutoff_monday = monday_of(cutoff_week)
     cutoff_date = cutoff_monday + timedelta(days=6)
@@ -133,7 +137,7 @@ def forecast_all(
             each.weeks, each.demand[row], each.usable[row], each.available[row], strict=True)
         if np.isfinite(demand)
     ])
-    made = _forecast_pools(weeks, daily, sites, cutoff_week, hub_regions)
+    made = _forecast_pools(weeks, daily, sites, cutoff_week, hub_regions, granted)
     record = scored_past(
         DEMAND_FORECAST.frame([]) if kept is None else kept,
         busy_hours.rename({"demand_accelerator_count": "value"}), cutoff_date)
@@ -176,8 +180,23 @@ class _Made:
     panel: Panel | None = None
 
 
+def known_future_of(granted: pl.DataFrame, weeks: pl.DataFrame) -> pl.DataFrame:
+    """Busy-hour demand that comes on top of a pool's course (series_id, target, value), from hours of work in a week.
+
+    The mean hour of the week times the pool's busy-hour factor, as its history is measured. A pool without a known week
+    has no course to come on top of, and no row.
+    """
+    factors = weeks.select(*POOL, "busy_hour_factor").unique()
+    return granted.join(factors, on=POOL).select(
+        pl.concat_str(POOL, separator="/").alias("series_id"),
+        pl.col("iso_week").map_elements(monday_of, return_dtype=pl.Date).alias("target"),
+        (pl.col("additional_accelerator_hours").cast(pl.Float64) / HOURS_A_WEEK * pl.col("busy_hour_factor")).alias("value"),
+    ).sort("series_id", "target")
+
+
 def _forecast_pools(
-    weeks: pl.DataFrame, daily: pl.DataFrame, sites: pl.DataFrame, cutoff_week: str, hub_regions: Mapping[str, str | None]
+    weeks: pl.DataFrame, daily: pl.DataFrame, sites: pl.DataFrame, cutoff_week: str, hub_regions: Mapping[str, str | None],
+    granted: pl.DataFrame | None,
 ) -> _Made:
     """Paths of every pool, by the combination and by seasonal naive; a pool of no known week starts from its like.
 
@@ -206,7 +225,7 @@ def _forecast_pools(
     }
     made = methods.forecast(
         history, frequency="1w", season_length=NO_SEASON, horizon=HORIZON_WEEKS, quantiles=tuple(QUANTILE_LEVELS),
-        seed=SEED, cold_start_groups=groups,
+        seed=SEED, cold_start_groups=groups, known_future=None if granted is None else known_future_of(granted, weeks),
         past=methods.Past(
             panel.series_ids, tuple(panel.periods[origin - 1] for origin in tested.rolled.origins), tested.rolled.members),
     )

@@ -24,7 +24,7 @@ from orchestration.forecasting.demand_series import (
     WORKDAYS_A_WEEK,
     workdays,
 )
-from orchestration.forecasting.iso_weeks import monday_of, weeks_after
+from orchestration.forecasting.iso_weeks import monday_of, week_of, weeks_after
 from orchestration.forecasting.members import LEVELS as QUANTILE_LEVELS
 from orchestration.forecasting.members import Setting
 from orchestration.forecasting.past_forecasts import chosen_model, scored_past
@@ -72,11 +72,14 @@ class TokenDemand:
     daily: usage_date, origin_site_id, segment, model_id, input_tokens, output_tokens; unconstrained.
     silent_hours: usage_date, site_id, silent_hour_count: hours in which an origin dropped out.
     kept: rows of fct_token_forecast made after earlier weeks.
+    granted: iso_week, origin_site_id, segment, model_id, input_tokens, output_tokens: what unspent tokens will ask for
+        beyond what the history holds.
     """
 
     daily: pl.DataFrame
     silent_hours: pl.DataFrame
     kept: pl.DataFrame
+    granted: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -107,19 +110,15 @@ class Cells:
     """By segment: tokens of a day off over those of a workday."""
 
 
-def cells_of(
-    demand: pl.DataFrame, silent_hours: pl.DataFrame, holidays: pl.DataFrame | None, measure: str, cutoff_week: str
-) -> Cells:
+def cells_of(demand: TokenDemand, holidays: pl.DataFrame | None, measure: str, cutoff_week: str) -> Cells:
     """The cells' whole weeks up to the cutoff week, from daily demand.
 
     A day counts per known hour, and is not known with fewer than FEWEST_KNOWN_RATIO of them; a week likewise with its
     days. A day of a kind (worked, off) that a week does not know, or does not have, is taken at the segment's ratio.
-
-    Args:
-        demand, silent_hours: as of TokenDemand; no row of demand is no demand.
+    No row of demand is no demand; a cell that only grants speak of has asked for nothing yet.
     """
     cutoff = monday_of(cutoff_week)
-    seen = demand.filter(pl.col("usage_date").is_between(weeks_after(cutoff, 1 - HISTORY_WEEKS), cutoff + timedelta(days=6)))
+    seen = demand.daily.filter(pl.col("usage_date").is_between(weeks_after(cutoff, 1 - HISTORY_WEEKS), cutoff + timedelta(days=6)))
     if seen.is_empty():
         return Cells([], [], np.empty((0, 0)), np.empty((0, 0)), {})
     start = seen["usage_date"].min()
@@ -127,12 +126,12 @@ def cells_of(
     first = min(start + timedelta(days=-start.weekday() % 7), cutoff)
     days = [first + timedelta(days=step) for step in range((cutoff - first).days + 7)]
     summed = seen.filter(pl.col("usage_date") >= first).group_by(*CELL, "usage_date").agg(pl.col(measure).sum()).sort(*CELL, "usage_date")
-    keys = [tuple(key) for key in summed.select(CELL).unique().sort(CELL).iter_rows()]
+    keys = [tuple(key) for key in pl.concat([summed.select(CELL), demand.granted.select(CELL)]).unique().sort(CELL).iter_rows()]
     row_of = {key: row for row, key in enumerate(keys)}
     values = np.zeros((len(keys), len(days)))
     for *key, day, value in summed.iter_rows():
         values[row_of[tuple(key)], (day - first).days] = value
-    values /= _known_ratio(keys, days, silent_hours)
+    values /= _known_ratio(keys, days, demand.silent_hours)
     worked = workdays(pl.Series(days), holidays)["is_workday"].to_numpy()
     segments = [segment for _, segment, _ in keys]
     off_ratio = {segment: _off_ratio(values[np.array(segments) == segment], worked) for segment in sorted(set(segments))}
@@ -232,15 +231,6 @@ def _weights(units: Units, share: np.ndarray, parents: list[str]) -> tuple[tuple
     return names, weights
 
 
-def _summed_paths(weights: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """(path, series, horizon): exact, since shares and samples are multiples of powers of two."""
-    return np.matmul(weights, samples)
-
-
-def _spared(samples: np.ndarray) -> np.ndarray:
-    return exact(samples, spare_bits=SHARE_BITS)
-
-
 def _backtest(
     measure: str, cells: Cells, units: Units, rolled: Rolled, parents: Mapping[str, list[str]], setting: Setting
 ) -> list[Row]:
@@ -262,7 +252,7 @@ def _backtest(
         share = units.shares(cells, origin)
         known = np.isfinite(made[COMBINED][position]).all(axis=(1, 2))
         samples = {
-            model: _spared(shuffle(each[position][known], units.values[known, :origin], NO_SEASON, PATH_COUNT, setting.seed))
+            model: shuffle(each[position][known], units.values[known, :origin], NO_SEASON, PATH_COUNT, setting.seed)
             for model, each in made.items()
         }
         for level, of_cell in parents.items():
@@ -274,7 +264,7 @@ def _backtest(
             truths[level].append(truth_at(whole, np.array([origin]), setting.horizon)[0])
             for model in made:
                 quantiles[level][model].append(np.moveaxis(
-                    np.quantile(_summed_paths(weights[:, known], samples[model]), QUANTILE_LEVELS, axis=0), 0, -1))
+                    np.quantile(np.matmul(weights[:, known], samples[model]), QUANTILE_LEVELS, axis=0), 0, -1))
     return [
         row for level in TOKEN_LEVELS
         for row in score(token_level(measure, level), names[level], np.array(truths[level]),
@@ -293,14 +283,14 @@ def forecast_tokens(
     cutoff_date = monday_of(cutoff_week) + timedelta(days=6)
     frames, accuracy, models = [], [], {}
     for measure in TOKEN_MEASURES:
-        cells = cells_of(demand.daily, demand.silent_hours, holidays, measure, cutoff_week)
+        cells = cells_of(demand, holidays, measure, cutoff_week)
         if not cells.keys:
             models[measure] = YARDSTICK
             continue
         parents = parents_of_cells(cells, hub_regions)
         kept = demand.kept.filter(pl.col("measure") == measure).with_columns(token_level_of())
         record = scored_past(kept, _truth(measure, cells, parents), cutoff_date)
-        made, rows = _forecast_measure(measure, cells, parents, cutoff_week, holidays)
+        made, rows = _forecast_measure(measure, cells, parents, holidays, demand.granted)
         models[measure] = chosen_model(rows, record, token_level(measure, "site"))
         accuracy += [FORECAST_ACCURACY.frame([{"cutoff_date": cutoff_date, "basis": "backtest", **row} for row in rows]), record]
         frames += [
@@ -334,7 +324,7 @@ def _truth(measure: str, cells: Cells, parents: Mapping[str, list[str]]) -> pl.D
 
 
 def _forecast_measure(
-    measure: str, cells: Cells, parents: Mapping[str, list[str]], cutoff_week: str, holidays: pl.DataFrame | None
+    measure: str, cells: Cells, parents: Mapping[str, list[str]], holidays: pl.DataFrame | None, granted: pl.DataFrame
 ) -> tuple[dict[tuple[str, str], Paths], list[Row]]:
     """Paths by (model, level), and the backtest's rows."""
     units = units_of(cells)
@@ -349,21 +339,38 @@ def _forecast_measure(
         "series_id": np.repeat(np.array(units.series_ids, dtype=object), length).tolist(),
         "period": list(cells.weeks) * len(units.series_ids), "value": units.values.reshape(-1),
     })
+    targets = [weeks_after(cells.weeks[-1], step + 1) for step in range(HORIZON_WEEKS)]
+    calendar = _calendar(units, cells.off_ratio, targets, holidays)
     made = methods.forecast(
         history, frequency="1w", season_length=NO_SEASON, horizon=HORIZON_WEEKS, quantiles=(0.5,), seed=SEED,
         past=methods.Past(units.series_ids, tuple(cells.weeks[origin - 1] for origin in origins), rolled.members),
+        known_future=_known_future(measure, cells, units, calendar, targets, granted),
     )
-    calendar = _calendar(units, cells.off_ratio, made.panel.targets(HORIZON_WEEKS), holidays)
     share = units.shares(cells, length)
     result = {}
     for model in (COMBINED, YARDSTICK):
         below = methods.paths_of(made, season_length=NO_SEASON, seed=SEED, count=PATH_COUNT, model=model)
         rows_of = [units.series_ids.index(series_id) for series_id in below.series_ids]
-        samples = _spared(below.samples * calendar[rows_of][None])
+        # Multiples of a power of two that leave room for the shares, so that all sums below are exact.
+        samples = exact(below.samples * calendar[rows_of][None], spare_bits=SHARE_BITS)
         for level, of_cell in parents.items():
             names, weights = _weights(units, share, of_cell)
-            result[model, level] = Paths(_summed_paths(weights[:, rows_of], samples), names, below.targets)
+            result[model, level] = Paths(np.matmul(weights[:, rows_of], samples), names, below.targets)
     return result, rows
+
+
+def _known_future(
+    measure: str, cells: Cells, units: Units, calendar: np.ndarray, targets: list[date], granted: pl.DataFrame
+) -> pl.DataFrame:
+    """What grants bring on top, as tokens a day of an ordinary week, so that the calendar makes the week's tokens of them."""
+    unit_of = dict(zip(cells.keys, units.of_cell.tolist(), strict=True))
+    step_of = {week_of(target): step for step, target in enumerate(targets)}
+    rows = []
+    for week, *key, value in granted.select("iso_week", *CELL, measure).sort("iso_week", *CELL).iter_rows():
+        if week in step_of:
+            unit, step = unit_of[tuple(key)], step_of[week]
+            rows.append({"series_id": units.series_ids[unit], "target": targets[step], "value": value / calendar[unit, step]})
+    return pl.DataFrame(rows, schema={"series_id": pl.String, "target": pl.Date, "value": pl.Float64})
 
 
 def _calendar(units: Units, off_ratio: Mapping[str, float], targets: list[date], holidays: pl.DataFrame | None) -> np.ndarray:

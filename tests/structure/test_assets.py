@@ -48,7 +48,7 @@ EXPECTED = {
         "int_pool_telemetry__hourly int_raw__daily int_raw__reference int_serving_demand__hourly "
         "int_serving_demand__mix int_serving_demand__rates int_supply_demand__hourly "
         "int_telemetry__hourly int_token_usage__hourly int_token_usage__near_duplicates "
-        "int_discount__effective int_usage__settled int_rental__priced int_price__effective int_package__burn int_package__entries int_package__grants "
+        "int_discount__effective int_usage__settled int_rental__priced int_price__effective int_package__accelerators int_package__burn int_package__demand int_package__entries int_package__grants "
         "int_package__holdings int_package__revenue_daily int_package__usage int_package__weights "
         "int_usage__metered "
         "int_cost__allocated int_cost__depreciation int_cost__held int_cost__holdings int_cost__network "

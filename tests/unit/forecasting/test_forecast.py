@@ -70,6 +70,8 @@ def tokens_of(daily: pl.DataFrame) -> TokenDemand:
             (2e5 * pl.col("serving_demand_accelerator_hours")).alias("output_tokens")),
         pl.DataFrame(schema={"usage_date": pl.Date, "site_id": pl.String, "silent_hour_count": pl.Int64}),
         TOKEN_FORECAST.frame([]),
+        pl.DataFrame(schema={"iso_week": pl.String, "origin_site_id": pl.String, "segment": pl.String, "model_id": pl.String,
+                             "input_tokens": pl.Float64, "output_tokens": pl.Float64}),
     )
 
 
@@ -160,6 +162,25 @@ def test_a_loss_to_the_yardstick_at_one_level_brings_the_yardstick_to_all() -> N
     assert chosen(good + score("nation", 0.9, 50)) == "weighted"
     assert chosen(good + score("nation", 1.0, 50)) == "seasonal_naive"
     assert chosen(good + score("nation", 1.2, 7)) == "weighted"  # seven weeks scored say nothing
+
+
+def test_what_grants_will_ask_for_comes_on_top_of_the_pool_and_may_order() -> None:
+    """A trial for ten thousand developers is known weeks before its first token; history is not."""
+    daily, weekly = marts({"a": [50.0] * 8, "b": [50.0] * 8})
+    granted = pl.DataFrame([
+        {"iso_week": week, "site_id": site, "accelerator_id": "x", "additional_accelerator_hours": 168 * 60.0}
+        for week in (week_of(MONDAY + timedelta(weeks=step)) for step in range(3, 14)) for site in ("a", "never-seen")])
+    result = forecast_all(daily, weekly, PLANNED, LINKS, pl.DataFrame({"site_id": ["a", "b"]}), CUTOFF, granted=granted)
+    median = {
+        (series_id, target): value for series_id, target, value in result.demand_forecast.filter(
+            (pl.col("quantile") == 0.5) & pl.col("is_in_use")).select("series_id", "target_date", "value").iter_rows()}
+    second, third = (MONDAY + timedelta(weeks=step) for step in (2, 3))
+    assert median["a/x", second] == pytest.approx(50, rel=0.02)
+    assert median["a/x", third] == pytest.approx(110, rel=0.02)
+    assert median["nation", third] == pytest.approx(160, rel=0.02)
+    need = {row["site_id"]: row for row in result.capacity_need.iter_rows(named=True)}
+    assert need["a"]["runs_out_week_p50"] == week_of(third)
+    assert (need["a"]["action"], need["b"]["action"]) == ("add", "none")
 
 
 def test_empty_marts_give_empty_tables() -> None:
