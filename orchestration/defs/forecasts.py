@@ -86,15 +86,14 @@ def compute(home: Home, cutoff_week: str | None = None) -> tuple[dict, str | Non
     """The forecast's tables from the marts as they are, after the week given or the latest whole one.
 
     Empty tables while no week is whole. The marts' later weeks are not looked at, so a past week is
-    forecast again with what happened until then, restated figures included.
+    forecast again with what happened until then, restated figures included; but without grants, since what was
+    unspent then is not kept, and without tokens, which no report of a past week shows.
     """
     with warehouse.connect(home, read_only=True) as connection:
         latest = warehouse.latest_whole_week(connection)
         cutoff_week = cutoff_week or latest
         if cutoff_week is None:
             return {table.name: table.frame([]) for table in TABLES}, None
-        # What was granted and not spent is known as of now only.
-        grants = "true" if cutoff_week == latest else "false"
         planned_deliveries = connection.execute(
             """
             select * from staging.stg_reference__planned_deliveries
@@ -102,6 +101,7 @@ def compute(home: Home, cutoff_week: str | None = None) -> tuple[dict, str | Non
             """,
             {"known": monday_of(cutoff_week) + timedelta(days=6)},
         ).pl()
+        is_latest = cutoff_week == latest
         frames = forecast_all(
             supply_demand_daily=connection.execute("select * from capacity.fct_supply_demand_daily").pl(),
             supply_demand_weekly=connection.execute("select * from capacity.fct_supply_demand_weekly").pl(),
@@ -115,38 +115,43 @@ def compute(home: Home, cutoff_week: str | None = None) -> tuple[dict, str | Non
                 " where accelerators_per_node > 0 group by all order by all"
             ).pl(),
             kept=forecast_history.every_told(home, DEMAND_FORECAST),
-            tokens=TokenDemand(
-                daily=connection.execute(
-                    """
-                    select
-                        usage_date, origin_site_id, coalesce(segment, 'unknown') as segment, model_id,
-                        cast(sum(unconstrained_input_tokens) as double) as input_tokens,
-                        cast(sum(unconstrained_output_tokens) as double) as output_tokens
-                    from capacity.fct_demand_daily left join capacity.dim_tenant using (tenant_id)
-                    group by all order by all
-                    """
-                ).pl(),
-                silent_hours=connection.execute(
-                    "select usage_date, site_id, count(*) as silent_hour_count from intermediate.int_usage__dropouts"
-                    " where site_role = 'origin' group by all order by all"
-                ).pl(),
-                kept=forecast_history.every_told(home, TOKEN_FORECAST),
-                granted=connection.execute(
-                    f"""
-                    select
-                        iso_week, origin_site_id, coalesce(segment, 'unknown') as segment, model_id,
-                        cast(sum(additional_input_tokens) as double) as input_tokens,
-                        cast(sum(additional_output_tokens) as double) as output_tokens
-                    from intermediate.int_package__demand left join capacity.dim_tenant using (tenant_id)
-                    where additional_tokens > 0 and {grants}
-                    group by all order by all
-                    """
-                ).pl(),
-            ),
             moves=_moves(connection, cutoff_week),
-            granted=connection.execute(f"select * from intermediate.int_package__accelerators where {grants} order by all").pl(),
+            tokens=_token_demand(connection, home) if is_latest else None,
+            granted=connection.execute("select * from intermediate.int_package__accelerators order by all").pl() if is_latest else None,
         ).by_table_name()
     return frames, cutoff_week
+
+
+def _token_demand(connection: duckdb.DuckDBPyConnection, home: Home) -> TokenDemand:
+    """What was asked for in tokens, what grants will ask for, and what was forecast of it before."""
+    return TokenDemand(
+        daily=connection.execute(
+            """
+            select
+                usage_date, origin_site_id, coalesce(segment, 'unknown') as segment, model_id,
+                cast(sum(unconstrained_input_tokens) as double) as input_tokens,
+                cast(sum(unconstrained_output_tokens) as double) as output_tokens
+            from capacity.fct_demand_daily left join capacity.dim_tenant using (tenant_id)
+            group by all order by all
+            """
+        ).pl(),
+        silent_hours=connection.execute(
+            "select usage_date, site_id, count(*) as silent_hour_count from intermediate.int_usage__dropouts"
+            " where site_role = 'origin' group by all order by all"
+        ).pl(),
+        kept=forecast_history.every_told(home, TOKEN_FORECAST),
+        granted=connection.execute(
+            """
+            select
+                iso_week, origin_site_id, coalesce(segment, 'unknown') as segment, model_id,
+                cast(sum(additional_input_tokens) as double) as input_tokens,
+                cast(sum(additional_output_tokens) as double) as output_tokens
+            from intermediate.int_package__demand left join capacity.dim_tenant using (tenant_id)
+            where additional_tokens > 0
+            group by all order by all
+            """
+        ).pl(),
+    )
 
 
 def _moves(connection: duckdb.DuckDBPyConnection, cutoff_week: str) -> Moves:

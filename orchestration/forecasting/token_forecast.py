@@ -26,7 +26,7 @@ from orchestration.forecasting.demand_series import (
 )
 from orchestration.forecasting.iso_weeks import monday_of, week_of, weeks_after
 from orchestration.forecasting.members import LEVELS as QUANTILE_LEVELS
-from orchestration.forecasting.members import Setting
+from orchestration.forecasting.members import Setting, quiet_mean
 from orchestration.forecasting.past_forecasts import chosen_model, scored_past
 from orchestration.forecasting.paths import Paths, exact, shuffle
 from orchestration.forecasting.rolling import (
@@ -125,12 +125,17 @@ def cells_of(demand: TokenDemand, holidays: pl.DataFrame | None, measure: str, c
     # A first week of which only the end is known is not looked at, unless there is no other.
     first = min(start + timedelta(days=-start.weekday() % 7), cutoff)
     days = [first + timedelta(days=step) for step in range((cutoff - first).days + 7)]
-    summed = seen.filter(pl.col("usage_date") >= first).group_by(*CELL, "usage_date").agg(pl.col(measure).sum()).sort(*CELL, "usage_date")
-    keys = [tuple(key) for key in pl.concat([summed.select(CELL), demand.granted.select(CELL)]).unique().sort(CELL).iter_rows()]
-    row_of = {key: row for row, key in enumerate(keys)}
+    index = (
+        pl.concat([seen.select(CELL), demand.granted.select(CELL)]).unique().sort(CELL).with_row_index("row")
+        .with_columns(pl.col("row").cast(pl.Int64))
+    )
+    keys = list(index.select(CELL).iter_rows())
+    summed = (
+        seen.filter(pl.col("usage_date") >= first).group_by(*CELL, "usage_date").agg(pl.col(measure).sum()).join(index, on=CELL)
+        .with_columns((pl.col("usage_date") - pl.lit(first)).dt.total_days().alias("step"))
+    )
     values = np.zeros((len(keys), len(days)))
-    for *key, day, value in summed.iter_rows():
-        values[row_of[tuple(key)], (day - first).days] = value
+    values[summed["row"].to_numpy(), summed["step"].to_numpy()] = summed[measure].to_numpy()
     values /= _known_ratio(keys, days, demand.silent_hours)
     worked = workdays(pl.Series(days), holidays)["is_workday"].to_numpy()
     segments = [segment for _, segment, _ in keys]
@@ -139,7 +144,7 @@ def cells_of(demand: TokenDemand, holidays: pl.DataFrame | None, measure: str, c
     mean, total = (np.full((len(keys), len(days) // 7), np.nan) for _ in range(2))
     for week in range(len(days) // 7):
         here, kind = values[:, 7 * week:7 * week + 7], worked[7 * week:7 * week + 7]
-        on, off = _mean(here[:, kind]), _mean(here[:, ~kind])
+        on, off = quiet_mean(here[:, kind], axis=1), quiet_mean(here[:, ~kind], axis=1)
         on, off = np.where(np.isfinite(on), on, off / by_cell), np.where(np.isfinite(off), off, on * by_cell)
         known = np.isfinite(here).sum(axis=1) >= FEWEST_KNOWN_RATIO * 7
         mean[:, week] = np.where(known, (WORKDAYS_A_WEEK * on + (7 - WORKDAYS_A_WEEK) * off) / 7, np.nan)
@@ -159,15 +164,9 @@ def _known_ratio(keys: list[tuple[str, str, str]], days: list[date], silent_hour
     return np.where(ratio >= FEWEST_KNOWN_RATIO, ratio, np.nan)
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
-    known = np.isfinite(values)
-    count = known.sum(axis=1)
-    return np.where(count > 0, np.where(known, values, 0).sum(axis=1) / np.maximum(count, 1), np.nan)
-
-
 def _off_ratio(values: np.ndarray, worked: np.ndarray) -> float:
     """Tokens of a day off over those of a workday, of cells together; 1 where one kind is not known or nothing."""
-    on, off = (np.nansum(_mean(values[:, kind])) for kind in (worked, ~worked))
+    on, off = (np.nansum(quiet_mean(values[:, kind], axis=1)) for kind in (worked, ~worked))
     return float(off / on) if on > 0 and off > 0 else 1.0
 
 
