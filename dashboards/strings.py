@@ -117,12 +117,11 @@ STRINGS: dict[str, dict[str, str]] = {
     },
     "decisions_note": {
         "zh": "“耗尽”指忙时（一周各小时的第 95 百分位）需求超过可用供给的周：中位数路径 / 九成路径已越线（90% 把握）。"
-              "预警是一成路径已越线的周。“当前”是在线卡的负载；可用已扣除预留，因此负载不到 100% 也可能不足。迁移尚未校验链路余量与时延。",
+              "预警是一成路径已越线的周。“当前”是在线卡的负载；可用已扣除预留，因此负载不到 100% 也可能不足。",
         "en": "“Runs out” is the week in which busy-hour demand (95th percentile of the week's hours) exceeds usable "
               "supply: on the median path / by when 90% of paths have crossed (90% certainty). "
               "The early warning is the week by which 10% of paths have crossed. "
-              "“Now” is the load of what is up; usable keeps a reserve back, so a pool can be short below 100%. "
-              "Moves do not yet check the link's free bandwidth and latency.",
+              "“Now” is the load of what is up; usable keeps a reserve back, so a pool can be short below 100%.",
     },
     "column_where_pool": {"zh": "站点与卡型", "en": "Where, accelerator type"},
     "column_demand_usable": {"zh": "忙时需求 / 可用", "en": "Demand / usable"},
@@ -709,9 +708,9 @@ STRINGS: dict[str, dict[str, str]] = {
     "text_order_by": {"zh": "中位耗尽周的周一减去 12 周交期；已过期则写“立即”。", "en": "Monday of the median's week less 12 weeks of lead time; “now” when that is past."},
     "term_move": {"zh": "迁移负载", "en": "Move load"},
     "text_move": {
-        "zh": "当相距一条链路的站点在同一卡型上、按同一分位数、在每一周都有足够余量时，优先迁移；迁移不需要交期，因此只在中位数越线后执行。最急的资源池先选，余量不重复使用。尚未校验链路带宽与时延等级。",
+        "zh": "当相距一条链路的站点在同一卡型上、按同一分位数、在每一周都有足够余量时，优先迁移；迁移不需要交期，因此只在中位数越线后执行。最急的资源池先选，余量不重复使用。负载在对方站点须满足各模型的时延等级，且不超过链路忙时的剩余带宽。",
         "en": "Chosen first where a site one link away keeps enough of the same accelerator type free, at the same quantile, in every week. "
-              "A move needs no lead time, so it waits until the median crosses. The most urgent pool chooses first and spare capacity is used once. Link bandwidth and latency class are not checked yet.",
+              "A move needs no lead time, so it waits until the median crosses. The most urgent pool chooses first and spare capacity is used once. The load must meet its models' latency classes there and fit into what the link has free in its busy hour.",
     },
     "term_committed": {"zh": "已承诺到货", "en": "Committed deliveries"},
     "text_committed": {"zh": "从计划日期当天或之后的第一个周一起计入；只有“已承诺”的计入。", "en": "Counted from the first Monday on or after the planned date; only those marked committed."},

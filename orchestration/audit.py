@@ -101,8 +101,10 @@ def audit(connection: duckdb.DuckDBPyConnection, edition: str = "capacity") -> l
     checks += [
         _check_key(connection, table, key) for table, key in (MART_KEYS | FINANCE_KEYS).items() if table in present
     ]
-    if "capacity.fct_demand_forecast" in present:
-        checks.append(_check_forecast(connection))
+    checks += [
+        _check_forecast(connection, table) for table in ("capacity.fct_demand_forecast", "capacity.fct_token_forecast")
+        if table in present
+    ]
     if edition == "capacity":
         checks.append(_check_no_money(connection, columns))
     if "finance.fct_money_reconciliation" in present:
@@ -211,14 +213,14 @@ def _check_key(connection: duckdb.DuckDBPyConnection, table: str, key: Sequence[
     )
 
 
-def _check_forecast(connection: duckdb.DuckDBPyConnection) -> AuditCheck:
-    broken = count(connection, """
-        select count(*) from capacity.fct_demand_forecast
+def _check_forecast(connection: duckdb.DuckDBPyConnection, table: str) -> AuditCheck:
+    broken = count(connection, f"""
+        select count(*) from {table}
         where (isfinite(value) and value >= 0 and quantile > 0 and quantile < 1) is not true
     """)
     return AuditCheck(
-        "forecast values are finite and not negative", broken == 0, f"{broken} values are not",
-        "Run `tidegauge forecast` again; if they stay, look at the series in fct_supply_demand_daily.",
+        f"forecast values of {table} are finite and not negative", broken == 0, f"{broken} values are not",
+        "Run `tidegauge forecast` again; if they stay, look at the series in fct_supply_demand_daily and fct_demand_daily.",
     )
 
 

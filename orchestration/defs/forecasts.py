@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 import dagster as dg
+import duckdb
 import polars as pl
 
 from orchestration import forecast_history, warehouse
@@ -11,14 +12,19 @@ from orchestration.defs.resources import HomeFolder
 from orchestration.finance.payback import CAPITAL_PAYBACK, growth_paths, payback
 from orchestration.forecasting.forecast import forecast_all
 from orchestration.forecasting.iso_weeks import monday_of
+from orchestration.forecasting.moves import Moves, moves_of
 from orchestration.forecasting.past_forecasts import losing_levels_in_use
-from orchestration.forecasting.tables import DEMAND_FORECAST, TABLES
+from orchestration.forecasting.tables import DEMAND_FORECAST, TABLES, TOKEN_FORECAST
+from orchestration.forecasting.token_forecast import TokenDemand, token_level_of
 from orchestration.home import Home
 
 INPUTS = (
     ["capacity", "fct_supply_demand_daily"], ["capacity", "fct_supply_demand_weekly"],
     ["staging", "stg_reference__planned_deliveries"], ["capacity", "dim_link"], ["capacity", "dim_site"],
     ["staging", "stg_reference__holidays"], ["intermediate", "int_inventory__pools"],
+    ["capacity", "fct_demand_daily"], ["capacity", "dim_tenant"], ["intermediate", "int_usage__dropouts"],
+    ["intermediate", "int_package__demand"], ["intermediate", "int_package__accelerators"],
+    ["intermediate", "int_serving_demand__flows"], ["capacity", "dim_model"], ["capacity", "fct_link_utilization_hourly"],
 )
 YARDSTICK_CHECK = "not_worse_than_seasonal_naive"
 
@@ -63,13 +69,16 @@ def forecast(home_folder: HomeFolder) -> Iterator[dg.MaterializeResult | dg.Asse
 
 
 def yardstick_check(frames: Mapping[str, pl.DataFrame]) -> dg.AssetCheckResult:
-    """Whether the model in use loses to seasonal naive at a level; failing, it blocks what comes after the forecast."""
-    in_use = frames[DEMAND_FORECAST.name].filter("is_in_use")["model"].unique().sort().to_list()
-    losing = losing_levels_in_use(frames["fct_demand_forecast"], frames["fct_forecast_accuracy"])
+    """Whether a model in use loses to seasonal naive at a level; failing, it blocks what comes after the forecast."""
+    in_use = pl.concat([
+        frames[DEMAND_FORECAST.name].filter("is_in_use").select("level", "model"),
+        frames[TOKEN_FORECAST.name].filter("is_in_use").select(token_level_of(), "model"),
+    ]).unique().sort("level")
+    losing = losing_levels_in_use(in_use, frames["fct_forecast_accuracy"])
     return dg.AssetCheckResult(
         asset_key=["capacity", DEMAND_FORECAST.name], check_name=YARDSTICK_CHECK, passed=not losing,
         description="; ".join(f"{level}: {loss:.3f} of seasonal naive's loss" for level, loss in losing.items()) or None,
-        metadata={"model_in_use": ", ".join(in_use) or "none"},
+        metadata={"model_in_use": ", ".join(f"{level}: {model}" for level, model in in_use.iter_rows()) or "none"},
     )
 
 
@@ -77,10 +86,12 @@ def compute(home: Home, cutoff_week: str | None = None) -> tuple[dict, str | Non
     """The forecast's tables from the marts as they are, after the week given or the latest whole one.
 
     Empty tables while no week is whole. The marts' later weeks are not looked at, so a past week is
-    forecast again with what happened until then, restated figures included.
+    forecast again with what happened until then, restated figures included; but without grants, since what was
+    unspent then is not kept, and without tokens, which no report of a past week shows.
     """
     with warehouse.connect(home, read_only=True) as connection:
-        cutoff_week = cutoff_week or warehouse.latest_whole_week(connection)
+        latest = warehouse.latest_whole_week(connection)
+        cutoff_week = cutoff_week or latest
         if cutoff_week is None:
             return {table.name: table.frame([]) for table in TABLES}, None
         planned_deliveries = connection.execute(
@@ -90,6 +101,7 @@ def compute(home: Home, cutoff_week: str | None = None) -> tuple[dict, str | Non
             """,
             {"known": monday_of(cutoff_week) + timedelta(days=6)},
         ).pl()
+        is_latest = cutoff_week == latest
         frames = forecast_all(
             supply_demand_daily=connection.execute("select * from capacity.fct_supply_demand_daily").pl(),
             supply_demand_weekly=connection.execute("select * from capacity.fct_supply_demand_weekly").pl(),
@@ -103,8 +115,73 @@ def compute(home: Home, cutoff_week: str | None = None) -> tuple[dict, str | Non
                 " where accelerators_per_node > 0 group by all order by all"
             ).pl(),
             kept=forecast_history.every_told(home, DEMAND_FORECAST),
+            moves=_moves(connection, cutoff_week),
+            tokens=_token_demand(connection, home) if is_latest else None,
+            granted=connection.execute("select * from intermediate.int_package__accelerators order by all").pl() if is_latest else None,
         ).by_table_name()
     return frames, cutoff_week
+
+
+def _token_demand(connection: duckdb.DuckDBPyConnection, home: Home) -> TokenDemand:
+    """What was asked for in tokens, what grants will ask for, and what was forecast of it before."""
+    return TokenDemand(
+        daily=connection.execute(
+            """
+            select
+                usage_date, origin_site_id, coalesce(segment, 'unknown') as segment, model_id,
+                cast(sum(unconstrained_input_tokens) as double) as input_tokens,
+                cast(sum(unconstrained_output_tokens) as double) as output_tokens
+            from capacity.fct_demand_daily left join capacity.dim_tenant using (tenant_id)
+            group by all order by all
+            """
+        ).pl(),
+        silent_hours=connection.execute(
+            "select usage_date, site_id, count(*) as silent_hour_count from intermediate.int_usage__dropouts"
+            " where site_role = 'origin' group by all order by all"
+        ).pl(),
+        kept=forecast_history.every_told(home, TOKEN_FORECAST),
+        granted=connection.execute(
+            """
+            select
+                iso_week, origin_site_id, coalesce(segment, 'unknown') as segment, model_id,
+                cast(sum(additional_input_tokens) as double) as input_tokens,
+                cast(sum(additional_output_tokens) as double) as output_tokens
+            from intermediate.int_package__demand left join capacity.dim_tenant using (tenant_id)
+            where additional_tokens > 0
+            group by all order by all
+            """
+        ).pl(),
+    )
+
+
+def _moves(connection: duckdb.DuckDBPyConnection, cutoff_week: str) -> Moves:
+    """What the cutoff week showed of moves over links."""
+    week = {"first": monday_of(cutoff_week), "last": monday_of(cutoff_week) + timedelta(days=6)}
+
+    def read(query: str, values: dict | None = None) -> pl.DataFrame:
+        return connection.execute(query, values or {}).pl()
+
+    return moves_of(
+        load=read(
+            """
+            select origin_site_id, serving_site_id, model_id, accelerator_id,
+                cast(sum(served_accelerator_hours) as double) as served_accelerator_hours, cast(sum(gigabits) as double) as gigabits
+            from intermediate.int_serving_demand__flows where usage_date between $first and $last
+            group by all order by all
+            """, week),
+        pool_hours=read(
+            """
+            select site_id, accelerator_id, cast(
+                sum(serving_demand_accelerator_hours + training_demand_accelerator_hours) as double) as demand_accelerator_hours
+            from capacity.fct_supply_demand_daily where usage_date between $first and $last
+            group by all order by all
+            """, week),
+        models=read("select model_id, latency_class_ms from capacity.dim_model"),
+        links=read("select link_id, a_site_id, b_site_id, route_km from capacity.dim_link where is_registered"),
+        link_hours=read(
+            "select link_id, direction, mean_throughput_gbps, capacity_gbps from capacity.fct_link_utilization_hourly"
+            " where usage_date between $first and $last", week),
+    )
 
 
 def payback_of(home: Home, frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:

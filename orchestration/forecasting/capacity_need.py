@@ -3,8 +3,7 @@
 A pool is what one site has of one accelerator type. Frames and arrays in, rows out; no forecasting, no
 wording: ``why`` is a code with numbers, and the report finds the words.
 
-Not looked at here: latency classes and free bandwidth of the links that a move would use, and moves
-between accelerator types. Matching does that.
+Not looked at here: moves over several links, and between accelerator types. Matching does that.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ import polars as pl
 from orchestration.forecasting import staffing
 from orchestration.forecasting.demand_series import pool_series_id
 from orchestration.forecasting.iso_weeks import monday_of, week_of, weeks_after
+from orchestration.forecasting.moves import Moves
 from orchestration.forecasting.staffing import SERVER_ACCELERATORS
 from orchestration.forecasting.tables import HORIZON_WEEKS
 
@@ -251,6 +251,15 @@ def _rounded(value: float | None, digits: int) -> float | None:
     return None if value is None else round(float(value), digits)
 
 
+@dataclass(frozen=True)
+class Taker:
+    """Where load moves, over which link, and what it adds to the link."""
+
+    site_id: str
+    link_id: str
+    gbps: float
+
+
 @dataclass
 class _Plan:
     """What is still free to give, while pools choose in the order of urgency."""
@@ -258,14 +267,25 @@ class _Plan:
     pools: dict[str, Pool]
     spare: dict[str, float]
     around: dict[str, list[tuple[float, str, str]]]
+    moves: Moves
+    free_gbps: dict[str, float]
 
-    def load_taker(self, pool: Pool, shortfall: float) -> tuple[str, str] | None:
-        """The nearest site one link away with this much to spare in the same type, and the link."""
-        return next(
-            ((site, link) for _, site, link in self.around.get(pool.site_id, ())
-             if self.spare.get(pool_series_id(site, pool.accelerator_id), 0) >= shortfall),
-            None,
-        )
+    def load_taker(self, pool: Pool, shortfall: float, demand: float) -> Taker | None:
+        """The nearest site one link away that can take the shortfall, and over which link.
+
+        It keeps that much to spare in the same type; that much of the pool's demand meets its latency classes there;
+        and the link has room for what it sends.
+        """
+        pool_id = pool_series_id(pool.site_id, pool.accelerator_id)
+        for _, site, link in self.around.get(pool.site_id, ()):
+            gbps = shortfall * self.moves.gbps_per_accelerator.get((pool_id, site), math.inf)
+            if (
+                self.spare.get(pool_series_id(site, pool.accelerator_id), 0) >= shortfall
+                and self.moves.movable_ratio.get((pool_id, site), 0) * demand >= shortfall
+                and self.free_gbps.get(link, 0) >= gbps
+            ):
+                return Taker(site, link, gbps)
+        return None
 
     def idle_donor(self, pool: Pool, count: int) -> str | None:
         """The pool with the most to spare that has stood idle in the same type and can give ``count`` accelerators."""
@@ -278,13 +298,14 @@ class _Plan:
         return max(donors)[1] if donors else None
 
 
-def capacity_need(pools: dict[str, Pool], links: pl.DataFrame, cutoff_week: str, model: str) -> list[dict]:
+def capacity_need(pools: dict[str, Pool], links: pl.DataFrame, moves: Moves, cutoff_week: str, model: str) -> list[dict]:
     """One row of fct_capacity_need per pool.
 
     Order: up to the ORDER_QUANTILE of busy-hour demand after lead time and review, and the spares that failures ask
     for; up to the median where history is too short for a measured spread, because nobody should buy on an assumed
     one, and nothing where no week is known. Instead, where possible: move load to a site one link away that keeps,
-    at the same quantile and in every week, at least the largest shortfall free in the same accelerator type; else
+    at the same quantile and in every week, at least the largest shortfall free in the same accelerator type, if that
+    much of the load meets its latency classes there and fits into what the link has free in its busy hour; else
     move accelerators from a pool of the type that has stood idle and keeps enough. The most urgent pool chooses
     first and what it takes is gone. A move needs less lead time than an order, so a pool whose median does not cross
     waits (none) as long as one is possible.
@@ -294,7 +315,7 @@ def capacity_need(pools: dict[str, Pool], links: pl.DataFrame, cutoff_week: str,
     safe_demand = {key: demand_at(pool.paths, order_quantile(pool.known_weeks))
                    for key, pool in pools.items() if pool.paths is not None and is_placed(pool) and pool.known_weeks}
     spare = {key: float((pools[key].supply - demand).min()) for key, demand in safe_demand.items()}
-    plan = _Plan(pools, spare, _neighbours(links))
+    plan = _Plan(pools, spare, _neighbours(links), moves, dict(moves.free_gbps))
     crossings: dict[str, dict[float, int | None]] = {}
     for key, pool in pools.items():
         crossings[key] = {
@@ -333,13 +354,16 @@ def capacity_need(pools: dict[str, Pool], links: pl.DataFrame, cutoff_week: str,
                 spare_count = spare_accelerators(
                     target, pool.installed_then + add_count, pool.available_ratio, pool.largest_node)
                 add_count += spare_count
-            taker = plan.load_taker(pool, shortfall) if shortfall > 0 else None
+            largest = float(safe_demand[key][(pool.supply - safe_demand[key]).argmin()])
+            taker = plan.load_taker(pool, shortfall, largest) if shortfall > 0 else None
             donor = plan.idle_donor(pool, add_count) if add_count and not taker else None
             if taker:
-                why |= {"to_site_id": taker[0], "link_id": taker[1], "move_accelerators": math.ceil(shortfall)}
+                why |= {"to_site_id": taker.site_id, "link_id": taker.link_id, "move_accelerators": math.ceil(shortfall),
+                        "move_gbps": _rounded(taker.gbps, 3), "link_free_gbps": _rounded(plan.free_gbps[taker.link_id], 1)}
                 if crossing[0.5] is not None:
                     action = "move_load"
-                    spare[pool_series_id(taker[0], pool.accelerator_id)] -= shortfall
+                    spare[pool_series_id(taker.site_id, pool.accelerator_id)] -= shortfall
+                    plan.free_gbps[taker.link_id] -= taker.gbps
             elif donor:
                 why |= {"from_site_id": pools[donor].site_id, "move_accelerators": add_count}
                 if crossing[0.5] is not None:

@@ -12,11 +12,11 @@ from scipy.special import ndtri
 from orchestration.forecasting.members import LEVELS, MEDIAN
 
 SMALLEST_WIDENING = 0.9
-SMALLEST_TAIL_WIDENING = 1.2
+SMALLEST_TAIL_WIDENING = 1.3
 """A band that past errors call too wide is narrowed by a tenth at most, and its tails are always widened a little:
 errors of a few origins share one week's luck, demand is not stationary, so past calm says less than past surprise,
 and what members take from the past ends where the past did."""
-LARGEST_WIDENING = 2.5
+LARGEST_WIDENING = 2.0
 TAIL = 0.05
 SHRINKAGE_ERRORS = 200.0
 """Past errors at which a group's own widening counts as much as that of all series."""

@@ -125,7 +125,7 @@ def pool_weeks(
     supply_demand_daily: pl.DataFrame, supply_demand_weekly: pl.DataFrame, cutoff_week: str,
     holidays: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """One row per (site_id, accelerator_id, week_start_date) up to the cutoff week, with busy-hour demand.
+    """One row per (site_id, accelerator_id, week_start_date) up to the cutoff week, with busy-hour demand and its factor.
 
     Busy-hour demand is the mean demand of an ordinary week times the pool's busy-hour factor. The factor is the
     median over its last BUSY_HOUR_WEEKS known weeks of the week's measured busy hour over its mean; the measured busy
@@ -174,12 +174,13 @@ def pool_weeks(
     scatter = factors["scatter"].median()
     return (
         weeks.join(factors, on=POOL)
+        .with_columns(pl.col("pool_factor").fill_null(network_factor).clip(lower_bound=1).alias("busy_hour_factor"))
         .with_columns(
-            (pl.col("mean_demand") * pl.col("pool_factor").fill_null(network_factor).clip(lower_bound=1)).alias("demand"),
+            (pl.col("mean_demand") * pl.col("busy_hour_factor")).alias("demand"),
             ((DEFAULT_FACTOR_SCATTER if scatter is None else scatter) / pl.col("factor_count").clip(lower_bound=1).sqrt())
             .alias("level_error"),
         )
-        .select(*POOL, "week_start_date", "demand", "usable", "available", "level_error")
+        .select(*POOL, "week_start_date", "demand", "usable", "available", "busy_hour_factor", "level_error")
         .sort(*POOL, "week_start_date")
     )
 

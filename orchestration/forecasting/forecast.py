@@ -6,14 +6,14 @@ Reading and writing them is Dagster's and the warehouse's work.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import numpy as np
 import polars as pl
 
 from orchestration.forecasting import methods
-from orchestration.forecasting.backtest import ALL_SERIES, Backtest, backtest, losing_levels
+from orchestration.forecasting.backtest import Backtest, backtest
 from orchestration.forecasting.capacity_need import (
     IDLE_WEEKS,
     Pool,
@@ -34,8 +34,9 @@ from orchestration.forecasting.demand_series import (
 from orchestration.forecasting.iso_weeks import monday_of, week_of, weeks_after
 from orchestration.forecasting.members import LEVELS as QUANTILE_LEVELS
 from orchestration.forecasting.members import Setting, seasonal_growth
+from orchestration.forecasting.moves import Moves
 from orchestration.forecasting.panel import Panel, panel_of
-from orchestration.forecasting.past_forecasts import losing_record, scored_past
+from orchestration.forecasting.past_forecasts import chosen_model, scored_past
 from orchestration.forecasting.paths import Paths, exact
 from orchestration.forecasting.rolling import COMBINED, YARDSTICK
 from orchestration.forecasting.tables import (
@@ -47,12 +48,14 @@ from orchestration.forecasting.tables import (
     LEVELS,
     QUANTILES,
     SUPPLY_PLAN,
+    TOKEN_FORECAST,
 )
+from orchestration.forecasting.token_forecast import TokenDemand, forecast_tokens
 
 BOTTOM = "site_accelerator"
 SEED = 7
 PATH_COUNT = 500
-FEWEST_POOL_SCORES = 20
+HOURS_A_WEEK = 168
 NO_SEASON = 1
 """Busy hours of weeks have no season that a year or less of history shows."""
 
@@ -66,6 +69,7 @@ class Forecast:
     accuracy: pl.DataFrame
     busy_hour_demand: pl.DataFrame
     supply_plan: pl.DataFrame
+    token_forecast: pl.DataFrame
     model: str = YARDSTICK
     reasons: Mapping[str, str] = field(default_factory=dict)
     """Why a pool has no forecast, or only a fallback: a code of methods.REASONS."""
@@ -75,25 +79,12 @@ class Forecast:
         """Each frame by the name of its table."""
         return {
             DEMAND_FORECAST.name: self.demand_forecast,
+            TOKEN_FORECAST.name: self.token_forecast,
             BUSY_HOUR_DEMAND.name: self.busy_hour_demand,
             SUPPLY_PLAN.name: self.supply_plan,
             CAPACITY_NEED.name: self.capacity_need,
             FORECAST_ACCURACY.name: self.accuracy,
         }
-
-
-def chosen_model(backtest_rows: list[dict], record: pl.DataFrame | None = None) -> str:
-    """The combination, unless it loses to seasonal naive at any level, in the backtest or in what was published.
-
-    One model for all levels, because they are sums of the same paths. With fewer than FEWEST_POOL_SCORES scored
-    weeks of pools the combination has no claim on an order, so it is seasonal naive then.
-    """
-    scored = sum(
-        float(row["value"]) for row in backtest_rows
-        if (row["level"], row["series_id"], row["model"], row["metric"]) == (BOTTOM, ALL_SERIES, COMBINED, "scored_count")
-    )
-    loses = losing_levels(backtest_rows, COMBINED) or (record is not None and losing_record(record, COMBINED))
-    return YARDSTICK if loses or scored < FEWEST_POOL_SCORES else COMBINED
 
 
 def forecast_all(
@@ -106,6 +97,9 @@ def forecast_all(
     holidays: pl.DataFrame | None = None,
     node_sizes: pl.DataFrame | None = None,
     kept: pl.DataFrame | None = None,
+    tokens: TokenDemand | None = None,
+    moves: Moves | None = None,
+    granted: pl.DataFrame | None = None,
 ) -> Forecast:
     """Demand quantiles for 13 weeks, their accuracy, and the decision per pool, as known after the cutoff week.
 
@@ -118,15 +112,20 @@ def forecast_all(
         holidays: (holiday_date, day_type); without it every week is an ordinary one.
         node_sizes: (site_id, accelerator_id, largest_node): accelerators of a pool that fail as one.
         kept: rows of fct_demand_forecast as they were made after earlier weeks; they are scored on what has come.
+        tokens: what was asked for in tokens; without it tokens are not forecast.
+        moves: what may move over the links; without it nothing may.
+        granted: site_id, accelerator_id, iso_week, additional_accelerator_hours: what unspent tokens will ask for beyond
+            what the history holds; it comes on top of the forecast.
     """
     cutoff_monday = monday_of(cutoff_week)
     cutoff_date = cutoff_monday + timedelta(days=6)
     targets = [weeks_after(cutoff_monday, step + 1) for step in range(HORIZON_WEEKS)]
     known_sites = sites.select("site_id").unique()
-    weekly = supply_demand_weekly.join(known_sites, on="site_id", how="semi")
+    # In order, because a sum of floats depends on it, and a build by two threads leaves rows as they happened to come.
+    weekly = supply_demand_weekly.join(known_sites, on="site_id", how="semi").sort(*POOL, "week_start_date")
     daily = supply_demand_daily.join(known_sites, on="site_id", how="semi").filter(
         pl.col("usage_date").is_between(weeks_after(cutoff_monday, -HISTORY_WEEKS), cutoff_date)
-    )
+    ).sort(*POOL, "usage_date")
     hub_regions = dict(sites.select("site_id", "hub_region").iter_rows()) if "hub_region" in sites.columns else {}
     weeks = pool_weeks(daily, weekly, cutoff_week, holidays)
     series = {level: weekly_series(weeks, level, cutoff_week, hub_regions) for level in LEVELS}
@@ -139,19 +138,23 @@ def forecast_all(
             each.weeks, each.demand[row], each.usable[row], each.available[row], strict=True)
         if np.isfinite(demand)
     ])
-    made = _forecast_pools(weeks, daily, sites, cutoff_week, hub_regions)
-    record = scored_past(DEMAND_FORECAST.frame([]) if kept is None else kept, busy_hours, cutoff_date)
-    model = chosen_model(made.backtest.rows, record)
+    made = _forecast_pools(weeks, daily, sites, cutoff_week, hub_regions, granted)
+    record = scored_past(
+        DEMAND_FORECAST.frame([]) if kept is None else kept,
+        busy_hours.rename({"demand_accelerator_count": "value"}), cutoff_date)
+    model = chosen_model(made.backtest.rows, record, BOTTOM)
+    asked = None if tokens is None else forecast_tokens(tokens, hub_regions, cutoff_week, holidays)
     pools = _pools(series[BOTTOM], daily, weekly, cutoff_week, made, model, node_sizes)
     for key, error in _level_errors(weeks).items():
         pools[key].level_error = error
     commit(pools, planned_deliveries, cutoff_week)
     return Forecast(
         demand_forecast=_forecast_frame(made, cutoff_date, model, hub_regions),
-        capacity_need=CAPACITY_NEED.frame(capacity_need(pools, links, cutoff_week, model)),
+        capacity_need=CAPACITY_NEED.frame(capacity_need(pools, links, moves or Moves(), cutoff_week, model)),
         accuracy=pl.concat([
             FORECAST_ACCURACY.frame([{"cutoff_date": cutoff_date, "basis": "backtest", **row} for row in made.backtest.rows]),
             record,
+            *([] if asked is None else [asked.accuracy]),
         ]).sort(FORECAST_ACCURACY.grain),
         busy_hour_demand=busy_hours,
         supply_plan=SUPPLY_PLAN.frame([
@@ -161,6 +164,7 @@ def forecast_all(
             for pool in pools.values()
             for target, usable, committed in zip(targets, pool.supply, pool.committed, strict=True)
         ]),
+        token_forecast=TOKEN_FORECAST.frame([]) if asked is None else asked.forecast,
         model=model,
         reasons=made.reasons,
         paths=made.paths.get(model),
@@ -177,8 +181,23 @@ class _Made:
     panel: Panel | None = None
 
 
+def known_future_of(granted: pl.DataFrame, weeks: pl.DataFrame) -> pl.DataFrame:
+    """Busy-hour demand that comes on top of a pool's course (series_id, target, value), from hours of work in a week.
+
+    The mean hour of the week times the pool's busy-hour factor, as its history is measured. A pool without a known week
+    has no course to come on top of, and no row.
+    """
+    factors = weeks.select(*POOL, "busy_hour_factor").unique()
+    return granted.join(factors, on=POOL).select(
+        pl.concat_str(POOL, separator="/").alias("series_id"),
+        pl.col("iso_week").map_elements(monday_of, return_dtype=pl.Date).alias("target"),
+        (pl.col("additional_accelerator_hours").cast(pl.Float64) / HOURS_A_WEEK * pl.col("busy_hour_factor")).alias("value"),
+    ).sort("series_id", "target")
+
+
 def _forecast_pools(
-    weeks: pl.DataFrame, daily: pl.DataFrame, sites: pl.DataFrame, cutoff_week: str, hub_regions: Mapping[str, str | None]
+    weeks: pl.DataFrame, daily: pl.DataFrame, sites: pl.DataFrame, cutoff_week: str, hub_regions: Mapping[str, str | None],
+    granted: pl.DataFrame | None,
 ) -> _Made:
     """Paths of every pool, by the combination and by seasonal naive; a pool of no known week starts from its like.
 
@@ -207,15 +226,15 @@ def _forecast_pools(
     }
     made = methods.forecast(
         history, frequency="1w", season_length=NO_SEASON, horizon=HORIZON_WEEKS, quantiles=tuple(QUANTILE_LEVELS),
-        seed=SEED, cold_start_groups=groups,
+        seed=SEED, cold_start_groups=groups, known_future=None if granted is None else known_future_of(granted, weeks),
         past=methods.Past(
             panel.series_ids, tuple(panel.periods[origin - 1] for origin in tested.rolled.origins), tested.rolled.members),
     )
-    naive = replace(made, marginals=_marginals_of(made, YARDSTICK))
     level_errors = _level_errors(weeks)
     paths = {
-        name: _with_level_errors(methods.paths_of(each, season_length=NO_SEASON, seed=SEED, count=PATH_COUNT), level_errors)
-        for name, each in ((COMBINED, made), (YARDSTICK, naive))
+        model: _with_level_errors(
+            methods.paths_of(made, season_length=NO_SEASON, seed=SEED, count=PATH_COUNT, model=model), level_errors)
+        for model in (COMBINED, YARDSTICK)
     }
     return _Made(paths, made.reasons, tested, made.panel)
 
@@ -233,16 +252,6 @@ def _with_level_errors(paths: Paths, level_errors: Mapping[str, float]) -> Paths
     drawn = np.random.default_rng(SEED).standard_normal(paths.samples.shape[:2])
     sigma = np.array([level_errors.get(series_id, 0.0) for series_id in paths.series_ids])
     return Paths(exact(paths.samples * np.exp(sigma * drawn)[..., None]), paths.series_ids, paths.targets)
-
-
-def _marginals_of(made: methods.Forecast, model: str) -> np.ndarray:
-    """Quantiles at QUANTILE_LEVELS of one model of a forecast, (series, horizon, level); NaN where it has none."""
-    marginals = np.full(made.marginals.shape, np.nan)
-    row_of = {series_id: row for row, series_id in enumerate(made.panel.series_ids)}
-    rows = made.quantiles.filter(pl.col("model") == model).sort("series_id", "target", "quantile")
-    for (series_id,), values in rows.group_by("series_id", maintain_order=True):
-        marginals[row_of[series_id]] = values["value"].to_numpy().reshape(marginals.shape[1:])
-    return marginals
 
 
 def _forecast_frame(made: _Made, cutoff_date, model: str, hub_regions: Mapping[str, str | None]) -> pl.DataFrame:

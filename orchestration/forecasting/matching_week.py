@@ -38,11 +38,10 @@ from orchestration.forecasting.matching_tables import (
     SHADOW_PRICE,
     UNSERVED_DEMAND,
 )
+from orchestration.forecasting.moves import TARGET_LINK_UTILIZATION_RATIO
 
 TOKENS_A_UNIT = 1_000_000
 """A unit of flow is a million tokens, cached input included."""
-TARGET_LINK_UTILIZATION_RATIO = 0.8
-"""Share of a link that may be planned with. Assumption: room for bursts within the hour and for protection."""
 WEEKS_A_YEAR = 365 / 7
 WAVELENGTH_GBPS = 400
 TOKEN_TYPES = ("input", "cached_input", "output")

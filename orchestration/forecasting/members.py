@@ -155,14 +155,23 @@ def _age_weight(length: int, season_length: int) -> np.ndarray:
 
 
 def _weighted_quantiles(ascending: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Quantiles at LEVELS of ascending values (series, value) with weights; straight lines between middle masses."""
-    total = weights.sum(axis=1, keepdims=True)
-    cumulative = np.cumsum(weights, axis=1)
-    middle = (cumulative - weights / 2) / np.where(total > 0, total, 1)
+    """Quantiles at LEVELS of ascending values (series, value) with weights; straight lines between middle masses.
+
+    A value without weight counts as not known; those come last in each row, since NaN sorts last.
+    """
+    counted = (weights > 0).sum(axis=1)
+    rows = np.flatnonzero(counted)
     result = np.full((len(ascending), len(LEVELS)), np.nan)
-    for row in np.flatnonzero(total[:, 0] > 0):
-        has = weights[row] > 0
-        result[row] = np.interp(LEVELS, middle[row, has], ascending[row, has])
+    values, masses, last = ascending[rows], weights[rows], counted[rows] - 1
+    middle = (np.cumsum(masses, axis=1) - masses / 2) / masses.sum(axis=1, keepdims=True)
+    each = np.arange(len(rows))
+    for index, level in enumerate(LEVELS):
+        right = np.minimum((middle < level).sum(axis=1), last)
+        left = np.maximum(right - 1, 0)
+        low, high = middle[each, left], middle[each, right]
+        share = np.clip((level - low) / np.where(high > low, high - low, 1), 0, 1)
+        share = np.where(right == 0, 0, share)
+        result[rows, index] = values[each, left] * (1 - share) + values[each, right] * share
     return result
 
 

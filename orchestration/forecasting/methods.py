@@ -72,13 +72,14 @@ class Past:
 class Forecast:
     """Quantiles (series_id, target, model, quantile, value), reasons by series_id (a code of REASONS), and the past.
 
-    A series without a forecast has no row and a reason.
+    A series without a forecast has no row and a reason. Marginals are the quantiles at LEVELS by model, as arrays
+    (series, horizon, level).
     """
 
     quantiles: pl.DataFrame
     reasons: dict[str, str]
     past: Past
-    marginals: np.ndarray = field(repr=False)
+    marginals: dict[str, np.ndarray] = field(repr=False)
     panel: Panel = field(repr=False)
 
 
@@ -104,6 +105,7 @@ def forecast(
         frequency: 1h, 1d, 1w, 5m.
         season_length: periods of a season: 24, 168, 7, or 1 for none.
         past: of an earlier forecast; else past forecasts are made here, costly members for a sample of series only.
+            If it holds the present origin too, no member is run at all.
         cold_start_groups: group or segment per series_id; a series named here without a row starts from its group.
         known_future: series_id, target, value: demand that is known to come on top of the history's course, like
             the burning of grants; it is added to every quantile.
@@ -128,7 +130,7 @@ def forecast(
     added = _known_future(panel, horizon, known_future)
     for name, values in models.items():
         models[name] = values + added[..., None]
-    return Forecast(_frame(models, panel, horizon, quantiles), reasons, kept, models[COMBINED], panel)
+    return Forecast(_frame(models, panel, horizon, quantiles), reasons, kept, models, panel)
 
 
 def paths(
@@ -152,11 +154,14 @@ def paths(
     return paths_of(made, season_length=season_length, seed=seed, count=count)
 
 
-def paths_of(made: Forecast, *, season_length: int, seed: int, count: int = PATH_COUNT) -> Paths:
-    """Coherent sample paths of a forecast that is made already."""
-    rows = np.flatnonzero(np.isfinite(made.marginals).all(axis=(1, 2)))
-    samples = shuffle(made.marginals[rows], made.panel.values[rows], season_length, count, seed)
-    targets = made.panel.targets(made.marginals.shape[1])
+def paths_of(
+    made: Forecast, *, season_length: int, seed: int, count: int = PATH_COUNT, model: str = COMBINED,
+) -> Paths:
+    """Coherent sample paths of one model of a forecast that is made already."""
+    marginals = made.marginals[model]
+    rows = np.flatnonzero(np.isfinite(marginals).all(axis=(1, 2)))
+    samples = shuffle(marginals[rows], made.panel.values[rows], season_length, count, seed)
+    targets = made.panel.targets(marginals.shape[1])
     return Paths(samples, tuple(made.panel.series_ids[row] for row in rows), tuple(targets))
 
 
@@ -176,17 +181,18 @@ def _rolled(panel: Panel, origins: list[int], setting: Setting, past: Past | Non
                 name: np.where(rows[:, None, None] >= 0, member[period_of[panel.periods[origin - 1]]][rows], np.nan)
                 for name, member in past.members.items()
             }
-            for origin in origins[:-1] if panel.periods[origin - 1] in period_of
+            for origin in origins if panel.periods[origin - 1] in period_of
         }
     sample = sample_of(len(panel.series_ids), COSTLY_SAMPLE)
     missing = [origin for origin in origins[:-1] if origin not in stored]
     made = roll(panel.values, missing, setting, {origin: dict.fromkeys(COSTLY, sample) for origin in missing})
     for position, origin in enumerate(missing):
         stored[origin] = {name: member[position] for name, member in made.members.items()}
-    earlier = _gathered(panel, origins[:-1], stored, setting)
-    idle = {name: sample for name in COSTLY if not _is_worth_it(earlier, name, sample)}
-    now = roll(panel.values, origins[-1:], setting, {origins[-1]: idle})
-    stored[origins[-1]] = {name: member[0] for name, member in now.members.items()}
+    if origins[-1] not in stored:
+        earlier = _gathered(panel, origins[:-1], stored, setting)
+        idle = {name: sample for name in COSTLY if not _is_worth_it(earlier, name, sample)}
+        now = roll(panel.values, origins[-1:], setting, {origins[-1]: idle})
+        stored[origins[-1]] = {name: member[0] for name, member in now.members.items()}
     rolled = _gathered(panel, origins, stored, setting)
     return rolled, Past(panel.series_ids, tuple(panel.periods[origin - 1] for origin in origins), rolled.members)
 

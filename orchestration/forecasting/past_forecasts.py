@@ -10,30 +10,43 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 
-from orchestration.forecasting.backtest import ALL_SERIES, FEWEST_SCORES, losing_levels, score
+from orchestration.forecasting.backtest import ALL_SERIES, FEWEST_SCORES, Row, losing_levels, score
 from orchestration.forecasting.members import LEVELS as QUANTILE_LEVELS
 from orchestration.forecasting.paths import read_at
-from orchestration.forecasting.rolling import YARDSTICK
+from orchestration.forecasting.rolling import COMBINED, YARDSTICK
 from orchestration.forecasting.tables import FORECAST_ACCURACY, HORIZON_WEEKS, QUANTILES
 
 RECORD_WEEKS = 13
 """Newest kept forecasts that speak for or against a model; what it was worth a year ago is history."""
 
 
-def scored_past(kept: pl.DataFrame, busy_hours: pl.DataFrame, cutoff_date: date) -> pl.DataFrame:
+def chosen_model(backtest_rows: list[Row], record: pl.DataFrame, bottom: str) -> str:
+    """The combination, unless it loses to seasonal naive at any level, in the backtest or in what was published.
+
+    One model for all levels, because they are sums of the same paths. With fewer than FEWEST_SCORES scored weeks at
+    the bottom level the combination has no claim on an order, so it is seasonal naive then.
+    """
+    scored = sum(
+        float(row["value"]) for row in backtest_rows
+        if (row["level"], row["series_id"], row["model"], row["metric"]) == (bottom, ALL_SERIES, COMBINED, "scored_count")
+    )
+    loses = losing_levels(backtest_rows, COMBINED) or losing_record(record, COMBINED)
+    return YARDSTICK if loses or scored < FEWEST_SCORES else COMBINED
+
+
+def scored_past(kept: pl.DataFrame, truth: pl.DataFrame, cutoff_date: date) -> pl.DataFrame:
     """Rows of fct_forecast_accuracy, basis forecast: every kept forecast of an earlier cutoff, as far as truth has come.
 
     A sum is scored on what its pools came to in all, pools that opened later included: the forecast was published as
     that of the whole site or nation.
 
     Args:
-        kept: rows of fct_demand_forecast of any cutoffs.
-        busy_hours: fct_busy_hour_demand_weekly of the newest cutoff.
+        kept: forecasts of any cutoffs: cutoff_date, level, series_id, model, target_date, quantile, value.
+        truth: level, series_id, week_start_date, value, as it is known at the newest cutoff.
     """
     truth_of = {
-        (level, series_id, monday): demand for level, series_id, monday, demand in busy_hours.filter(
-            pl.col("cutoff_date") == cutoff_date
-        ).select("level", "series_id", "week_start_date", "demand_accelerator_count").iter_rows()
+        (level, series_id, monday): value for level, series_id, monday, value
+        in truth.select("level", "series_id", "week_start_date", "value").iter_rows()
     }
     rows: list[dict] = []
     earlier = kept.filter(pl.col("cutoff_date") < cutoff_date).sort(
@@ -41,9 +54,9 @@ def scored_past(kept: pl.DataFrame, busy_hours: pl.DataFrame, cutoff_date: date)
     for (made_on, level), forecast in earlier.group_by("cutoff_date", "level", maintain_order=True):
         targets = [made_on - timedelta(days=6) + timedelta(weeks=step) for step in range(1, HORIZON_WEEKS + 1)]
         series_ids = tuple(forecast["series_id"].unique().sort())
-        truth = np.array([[[truth_of.get((level, series_id, target), np.nan) for target in targets]
-                           for series_id in series_ids]])
-        if not np.isfinite(truth).any():
+        came = np.array([[[truth_of.get((level, series_id, target), np.nan) for target in targets]
+                          for series_id in series_ids]])
+        if not np.isfinite(came).any():
             continue
         quantiles = {
             model: _quantiles(each, series_ids, len(targets))
@@ -51,7 +64,7 @@ def scored_past(kept: pl.DataFrame, busy_hours: pl.DataFrame, cutoff_date: date)
         }
         if YARDSTICK in quantiles:
             rows += [{"cutoff_date": made_on, "basis": "forecast", **row}
-                     for row in score(level, series_ids, truth, quantiles)]
+                     for row in score(level, series_ids, came, quantiles)]
     return FORECAST_ACCURACY.frame(rows)
 
 
@@ -92,11 +105,16 @@ def losing_record(record: pl.DataFrame, model: str) -> dict[str, float]:
     return dict(pooled.select("level", "loss").iter_rows())
 
 
-def losing_levels_in_use(demand_forecast: pl.DataFrame, accuracy: pl.DataFrame) -> dict[str, float]:
-    """Levels at which the model in use loses to seasonal naive, by these tables; empty when that is in use itself."""
+def losing_levels_in_use(in_use: pl.DataFrame, accuracy: pl.DataFrame) -> dict[str, float]:
+    """Levels at which the model in use loses to seasonal naive, by these tables; none where that is in use itself.
+
+    Args:
+        in_use: level and model, as fct_forecast_accuracy names them.
+        accuracy: rows of fct_forecast_accuracy.
+    """
+    backtested = accuracy.filter(pl.col("basis") == "backtest").to_dicts()
     losing: dict[str, float] = {}
-    for model in demand_forecast.filter("is_in_use")["model"].unique().sort():
-        if model != YARDSTICK:
-            backtested = accuracy.filter(pl.col("basis") == "backtest").to_dicts()
-            losing |= losing_levels(backtested, model) | losing_record(accuracy, model)
+    for (model,), levels in in_use.filter(pl.col("model") != YARDSTICK).sort("model").group_by("model", maintain_order=True):
+        worse = losing_levels(backtested, model) | losing_record(accuracy, model)
+        losing |= {level: loss for level, loss in worse.items() if level in set(levels["level"])}
     return losing

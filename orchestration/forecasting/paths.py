@@ -176,16 +176,17 @@ def shuffle(
     for step in range(1, horizon):
         own[..., step] = NOISE_MEMORY * own[..., step - 1] + np.sqrt(1 - NOISE_MEMORY**2) * own[..., step]
     scores = np.sqrt(1 - noise**2) * scores + noise * own
-    ranks = np.argsort(np.argsort(scores, axis=0, kind="stable"), axis=0, kind="stable")
-    sorted_values = np.moveaxis(read_at(marginals, (np.arange(count) + 0.5) / count), -1, 0)
-    return exact(np.maximum(np.take_along_axis(sorted_values, ranks, axis=0), 0))
+    rising = np.moveaxis(read_at(marginals, (np.arange(count) + 0.5) / count), -1, 0)
+    samples = np.empty_like(scores)
+    np.put_along_axis(samples, np.argsort(scores, axis=0, kind="stable"), rising, axis=0)
+    return exact(np.maximum(samples, 0))
 
 
-def exact(samples: np.ndarray) -> np.ndarray:
+def exact(samples: np.ndarray, spare_bits: int = 0) -> np.ndarray:
     """Samples rounded to multiples of one power of two, so small that it is lost in any figure and so large that
-    sums of all series are never rounded."""
+    sums of all series are never rounded, nor those of their multiples of 2 to the power of minus ``spare_bits``."""
     largest = samples.max(axis=(0, 2)).sum() if samples.size else 0.0
     if largest <= 0:
         return samples
-    quantum = 2.0 ** (np.ceil(np.log2(largest)) - EXACT_BITS)
+    quantum = 2.0 ** (np.ceil(np.log2(largest)) - EXACT_BITS + spare_bits)
     return np.round(samples / quantum) * quantum

@@ -14,6 +14,8 @@ from orchestration.contracts import Column
 QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 HORIZON_WEEKS = 13
 LEVELS = ("site_accelerator", "site", "hub_region", "nation")
+TOKEN_MEASURES = ("input_tokens", "output_tokens")
+TOKEN_LEVELS = ("site", "hub_region", "segment", "model", "nation")
 ACTIONS = ("add", "move_load", "move_accelerators", "none")
 BASES = ("backtest", "forecast")
 CONFIDENCES = ("high", "medium", "low")
@@ -38,12 +40,18 @@ class ForecastTable:
         return pl.DataFrame(rows, schema=self.schema).sort(self.grain)
 
 
+
+def token_level(measure: str, level: str) -> str:
+    """The level's name in fct_forecast_accuracy, where forecasts of several things stand beside each other."""
+    return f"{measure}_{level}"
+
+
 _CUTOFF_DATE = Column("cutoff_date", pl.Date, "Last business day (Asia/Shanghai) that was known.", required=True)
 _CUTOFF_WEEK = Column("cutoff_week", pl.String, "Last whole ISO week that was known.", required=True)
 _LEVEL = Column("level", pl.String, "site_accelerator, site, hub_region or nation.", required=True, allowed=LEVELS)
 _SERIES = Column(
     "series_id", pl.String,
-    "site_id/accelerator_id, site_id, hub_region or nation. In fct_forecast_accuracy also all: every series of the level.",
+    "site_id/accelerator_id, site_id, hub_region or nation.",
     required=True,
 )
 _MODEL = Column("model", pl.String, "seasonal_naive or weighted (of several methods, by past loss).", required=True)
@@ -68,6 +76,30 @@ DEMAND_FORECAST = ForecastTable(
         Column("value", pl.Float64, "Busy-hour demand.", unit="accelerators", required=True, minimum=0),
         Column("is_in_use", pl.Boolean, "Whether decisions rest on this model: weighted, or seasonal_naive where weighted "
                "would lose to it at a level.", required=True),
+    ),
+)
+
+TOKEN_FORECAST = ForecastTable(
+    name="fct_token_forecast",
+    grain=("cutoff_date", "measure", "level", "series_id", "target_date", "model", "quantile"),
+    description=(
+        "Quantiles of the tokens asked for in a week. One row per cutoff, measure, level, series, target week, model and "
+        "quantile. Throttled requests are added back; hours in which an origin dropped out are not known. The tokens are "
+        "those of the week's own workdays, holidays and make-up workdays. Quantiles are read from sample paths that add up "
+        "exactly: the nation is the sum of its sites, its segments and its models."
+    ),
+    columns=(
+        _CUTOFF_DATE,
+        Column("measure", pl.String, "input_tokens (uncached) or output_tokens.", required=True, allowed=TOKEN_MEASURES),
+        Column("level", pl.String, "site (where the tokens are asked for), hub_region (of that site), segment, model or nation.",
+               required=True, allowed=TOKEN_LEVELS),
+        Column("series_id", pl.String, "site_id, hub_region, segment, model_id or nation.", required=True),
+        Column("target_date", pl.Date, "Monday of the forecast week (business days).", required=True),
+        _MODEL,
+        Column("quantile", pl.Float64, "Share of outcomes expected at or below the value.", required=True),
+        Column("value", pl.Float64, "Tokens of the week.", unit="tokens", required=True, minimum=0),
+        Column("is_in_use", pl.Boolean, "Whether readers should go by this model: weighted, or seasonal_naive where weighted "
+               "would lose to it at a level of the measure.", required=True),
     ),
 )
 
@@ -161,11 +193,13 @@ FORECAST_ACCURACY = ForecastTable(
     columns=(
         _CUTOFF_DATE,
         Column("basis", pl.String, "backtest or forecast.", required=True, allowed=BASES),
-        _LEVEL, _SERIES,
+        Column("level", pl.String, "A level of fct_demand_forecast; of fct_token_forecast measure and level, like input_tokens_model.",
+               required=True, allowed=(*LEVELS, *(token_level(measure, level) for measure in TOKEN_MEASURES for level in TOKEN_LEVELS))),
+        Column("series_id", pl.String, "As in the forecast's table, or all: every series of the level.", required=True),
         Column("model", pl.String, "seasonal_naive or weighted; for order_regret also last_peak and mean_x_1.3.", required=True),
         Column("metric", pl.String, "What is measured.", required=True),
         Column("value", pl.Float64, "The measure.", required=True),
     ),
 )
 
-TABLES = (DEMAND_FORECAST, BUSY_HOUR_DEMAND, SUPPLY_PLAN, CAPACITY_NEED, FORECAST_ACCURACY)
+TABLES = (DEMAND_FORECAST, TOKEN_FORECAST, BUSY_HOUR_DEMAND, SUPPLY_PLAN, CAPACITY_NEED, FORECAST_ACCURACY)

@@ -119,7 +119,7 @@ def test_every_formula_has_a_unit_test(manifest):
         "int_serving_demand__rates", "fct_supply_demand_daily", "int_allocation__hourly",
         "int_fragmentation__hourly", "int_placement__hotspots", "int_telemetry__hourly",
         "stg_ledger__surplus_records", "int_package__weights", "int_package__revenue_daily",
-        "fct_package_burndown_daily", "fct_trial_conversion", "fct_package_demand",
+        "fct_package_burndown_daily", "fct_trial_conversion", "int_package__demand", "int_package__accelerators",
         "int_cost__allocated", "int_cost__depreciation", "int_cost__held", "int_cost__holdings", "int_cost__network",
         "int_cost__pools", "int_energy__cost_daily", "int_energy__counters", "int_energy__hourly",
     }

@@ -7,6 +7,7 @@ span as (select * from {{ ref('int_calendar__span') }}),
 
 mix as (select * from {{ ref('int_serving_demand__mix') }}),
 
+-- What is not recorded adds nothing: a feed without cached input still has tokens.
 usage as (
     select
         usage_hour,
@@ -16,9 +17,9 @@ usage as (
         model_id,
         cast(sum(request_count) as bigint) as request_count,
         cast(sum(throttled_request_count) as bigint) as throttled_request_count,
-        {{ exact_sum('input_tokens') }} as input_tokens,
-        {{ exact_sum('cached_input_tokens') }} as cached_input_tokens,
-        {{ exact_sum('output_tokens') }} as output_tokens
+        coalesce({{ exact_sum('input_tokens') }}, 0) as input_tokens,
+        coalesce({{ exact_sum('cached_input_tokens') }}, 0) as cached_input_tokens,
+        coalesce({{ exact_sum('output_tokens') }}, 0) as output_tokens
     from token_usage
     cross join span
     where {{ business_date('usage_hour') }} > span.last_date - {{ var('matching_days') }}

@@ -17,7 +17,6 @@ from orchestration.forecasting.past_forecasts import (
     scored_past,
 )
 from orchestration.forecasting.tables import (
-    BUSY_HOUR_DEMAND,
     DEMAND_FORECAST,
     FORECAST_ACCURACY,
     HORIZON_WEEKS,
@@ -116,31 +115,30 @@ def test_a_loss_at_one_level_is_named() -> None:
     assert losing_levels(rows, "weighted") == {"nation": 1.1}
 
 
-def kept_forecast(cutoff: date, weighted: float, naive: float, model_in_use: str = "weighted") -> pl.DataFrame:
+def kept_forecast(cutoff: date, weighted: float, naive: float) -> pl.DataFrame:
     """A forecast of one pool as it was published: the same for all weeks, ten percent of band on both sides."""
     rows = [
         {"cutoff_date": cutoff, "level": "site_accelerator", "series_id": "a/x",
          "target_date": cutoff - timedelta(days=6) + timedelta(weeks=step), "model": model, "quantile": quantile,
-         "value": median * (1 + 0.2 * (quantile - 0.5)), "is_in_use": model == model_in_use}
+         "value": median * (1 + 0.2 * (quantile - 0.5)), "is_in_use": model == "weighted"}
         for model, median in (("weighted", weighted), ("seasonal_naive", naive))
         for step in range(1, HORIZON_WEEKS + 1) for quantile in QUANTILES
     ]
     return DEMAND_FORECAST.frame(rows)
 
 
-def busy_hours(cutoff: date, weeks: int, demand: float = 100.0) -> pl.DataFrame:
-    """The pool's busy hours of the weeks up to the cutoff."""
-    return BUSY_HOUR_DEMAND.frame([
-        {"cutoff_date": cutoff, "level": "site_accelerator", "series_id": "a/x",
-         "week_start_date": cutoff - timedelta(days=6) - timedelta(weeks=ago), "demand_accelerator_count": demand,
-         "usable_accelerator_count": 1.0, "available_accelerator_count": 1.0} for ago in range(weeks)
+def came(cutoff: date, weeks: int) -> pl.DataFrame:
+    """What the pool asked for in the weeks up to the cutoff."""
+    return pl.DataFrame([
+        {"level": "site_accelerator", "series_id": "a/x",
+         "week_start_date": cutoff - timedelta(days=6) - timedelta(weeks=ago), "value": 100.0} for ago in range(weeks)
     ])
 
 
 def test_a_kept_forecast_is_scored_when_its_weeks_have_come() -> None:
     """A backtest is what we would have said; readers acted on what we did say."""
     made, now = date(2026, 11, 1), date(2026, 11, 22)
-    rows = scored_past(kept_forecast(made, weighted=104.0, naive=110.0), busy_hours(now, weeks=8), now)
+    rows = scored_past(kept_forecast(made, weighted=104.0, naive=110.0), came(now, weeks=8), now)
     assert set(rows["cutoff_date"]) == {made}
     assert set(rows["basis"]) == {"forecast"}
     ours = {metric: value for model, series_id, metric, value in rows.select(
@@ -155,14 +153,14 @@ def test_a_forecast_of_this_week_or_a_later_one_is_not_scored_yet() -> None:
     """Scored against the weeks it was fitted on, every forecast would look perfect."""
     now = date(2026, 11, 22)
     for made in (now, now + timedelta(weeks=1)):
-        assert scored_past(kept_forecast(made, 100.0, 100.0), busy_hours(now, weeks=8), now).is_empty()
+        assert scored_past(kept_forecast(made, 100.0, 100.0), came(now, weeks=8), now).is_empty()
 
 
 def test_published_forecasts_that_lost_bring_the_yardstick_back() -> None:
     """A model that shines in backtests and loses in the world must not go on ordering servers."""
     now = date(2026, 11, 22)
     kept = pl.concat([kept_forecast(now - timedelta(weeks=back), weighted=130.0, naive=101.0) for back in range(1, 8)])
-    record = scored_past(kept, busy_hours(now, weeks=10), now)
+    record = scored_past(kept, came(now, weeks=10), now)
     assert losing_record(record, "weighted")["site_accelerator"] > 1
     assert losing_record(record, "seasonal_naive") == {"site_accelerator": 1.0}
     few = record.filter(pl.col("cutoff_date") >= now - timedelta(weeks=2))
@@ -174,6 +172,11 @@ def test_the_gate_speaks_of_the_model_in_use_only() -> None:
     """Falling back to seasonal naive must open the gate: it can't lose to itself."""
     now = date(2026, 11, 22)
     kept = pl.concat([kept_forecast(now - timedelta(weeks=back), weighted=130.0, naive=101.0) for back in range(1, 8)])
-    record = scored_past(kept, busy_hours(now, weeks=10), now)
-    assert list(losing_levels_in_use(kept_forecast(now, 100.0, 100.0), record)) == ["site_accelerator"]
-    assert losing_levels_in_use(kept_forecast(now, 100.0, 100.0, model_in_use="seasonal_naive"), record) == {}
+    record = scored_past(kept, came(now, weeks=10), now)
+    def in_use(model: str, level: str = "site_accelerator") -> pl.DataFrame:
+        return pl.DataFrame({"level": [level], "model": [model]})
+
+    assert list(losing_levels_in_use(in_use("weighted"), record)) == ["site_accelerator"]
+    assert losing_levels_in_use(in_use("seasonal_naive"), record) == {}
+    # Tokens by site have a model of their own: what loses for pools says nothing of it.
+    assert losing_levels_in_use(in_use("weighted", "input_tokens_site"), record) == {}

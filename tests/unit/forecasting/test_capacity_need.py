@@ -24,6 +24,7 @@ from orchestration.forecasting.capacity_need import (
     order_up_to,
     spare_accelerators,
 )
+from orchestration.forecasting.moves import Moves
 from orchestration.forecasting.tables import HORIZON_WEEKS
 
 CUTOFF = "2026-W47"
@@ -47,10 +48,17 @@ def pool(site: str = "a", accelerator: str = "x", usable: float = 100.0, demand:
                 paths=bands(50.0) if paths is None else paths, **facts)
 
 
-def need(*pools: Pool, links: pl.DataFrame = NO_LINKS) -> dict[str, dict]:
+def anything(links: pl.DataFrame, ratio: float = 1.0, free_gbps: float = 100.0) -> Moves:
+    """Every pool may move that part of its load over any of the links, at a Gbps an accelerator."""
+    ends = {site for pair in links.select("a_site_id", "b_site_id").iter_rows() for site in pair}
+    pairs = [(f"{one}/{accelerator}", other) for one in ends for other in ends for accelerator in "xy"]
+    return Moves(dict.fromkeys(pairs, ratio), dict.fromkeys(pairs, 1.0), dict.fromkeys(links["link_id"], free_gbps))
+
+
+def need(*pools: Pool, links: pl.DataFrame = NO_LINKS, moves: Moves | None = None) -> dict[str, dict]:
     """Rows of fct_capacity_need by site, with why read."""
     named = {f"{one.site_id}/{one.accelerator_id}": one for one in pools}
-    rows = capacity_need(named, links, CUTOFF, "weighted")
+    rows = capacity_need(named, links, anything(links) if moves is None else moves, CUTOFF, "weighted")
     return {row["site_id"]: row | {"why": json.loads(row["why"])} for row in rows}
 
 
@@ -195,6 +203,40 @@ def test_spare_capacity_is_used_once() -> None:
                 pool("spare"), links=links)
     assert sorted(rows[site]["action"] for site in ("a", "b")) == ["add", "move_load"]
     assert rows["a"]["action"] == "move_load"  # the larger shortfall chooses first
+
+
+def test_a_link_without_room_carries_no_move() -> None:
+    """Ten accelerators' load on a link with room for nine drops packets of everybody."""
+    links = link("a", "b")
+    short = pool("a", paths=bands(110.0), demand=90.0), pool("b")
+    full = need(*short, links=links, moves=anything(links, free_gbps=9.9))["a"]
+    assert full["action"] == "add"
+    moved = need(*short, links=links, moves=anything(links, free_gbps=10.0))["a"]
+    assert moved["action"] == "move_load"
+    assert (moved["why"]["move_gbps"], moved["why"]["link_free_gbps"]) == (10.0, 10.0)
+
+
+def test_the_room_of_a_link_is_used_once() -> None:
+    """Two pools of a site that each fit into a link do not fit together."""
+    links = link("a", "b")
+    pools = [pool("a", paths=bands(110.0), demand=90.0), pool("a", "y", paths=bands(106.0), demand=90.0), pool("b"), pool("b", "y")]
+    named = {f"{one.site_id}/{one.accelerator_id}": one for one in pools}
+    rows = capacity_need(named, links, anything(links, free_gbps=12.0), CUTOFF, "weighted")
+    actions = {row["accelerator_id"]: row["action"] for row in rows if row["site_id"] == "a"}
+    assert actions == {"x": "move_load", "y": "add"}
+
+
+def test_load_that_would_miss_its_latency_class_stays() -> None:
+    """A chat that answers too late is not served; so only as much moves as may."""
+    links = link("a", "b")
+    short = pool("a", paths=bands(110.0), demand=90.0), pool("b")
+    assert need(*short, links=links, moves=anything(links, ratio=0.08))["a"]["action"] == "add"
+    assert need(*short, links=links, moves=anything(links, ratio=0.1))["a"]["action"] == "move_load"
+
+
+def test_nothing_moves_over_a_link_that_nobody_counts() -> None:
+    """What is not known to be free is not free."""
+    assert need(pool("a", paths=bands(110.0), demand=90.0), pool("b"), links=link("a", "b"), moves=Moves())["a"]["action"] == "add"
 
 
 def test_another_type_of_accelerator_is_no_help() -> None:

@@ -7,9 +7,17 @@ from datetime import date, timedelta
 import polars as pl
 import pytest
 
-from orchestration.forecasting.forecast import Forecast, chosen_model, forecast_all
+from orchestration.forecasting.forecast import Forecast, forecast_all
 from orchestration.forecasting.iso_weeks import week_of
-from orchestration.forecasting.tables import HORIZON_WEEKS, QUANTILES, TABLES
+from orchestration.forecasting.past_forecasts import chosen_model
+from orchestration.forecasting.tables import (
+    FORECAST_ACCURACY,
+    HORIZON_WEEKS,
+    QUANTILES,
+    TABLES,
+    TOKEN_FORECAST,
+)
+from orchestration.forecasting.token_forecast import TokenDemand
 
 CUTOFF = "2026-W47"
 MONDAY = date(2026, 11, 16)
@@ -18,6 +26,11 @@ LINKS = pl.DataFrame(schema={"link_id": pl.String, "a_site_id": pl.String, "b_si
 PLANNED = pl.DataFrame(schema={"site_id": pl.String, "accelerator_id": pl.String, "accelerator_count": pl.Int64,
                                "planned_date": pl.Date, "commitment": pl.String})
 HOURS = ("installed", "available", "usable", "serving_demand", "training_demand")
+
+
+def chosen(rows: list[dict]) -> str:
+    """The model that these scores of a backtest choose, where nothing was published before."""
+    return chosen_model(rows, FORECAST_ACCURACY.frame([]), "site_accelerator")
 
 
 def marts(demands: dict[str, list[float | None]], installed: float = 100.0) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -45,7 +58,21 @@ def run(demands: dict[str, list[float | None]], cutoff: str = CUTOFF) -> Forecas
     """The forecast of these sites."""
     daily, weekly = marts(demands)
     sites = pl.DataFrame({"site_id": list(demands)})
-    return forecast_all(daily, weekly, PLANNED, LINKS, sites, cutoff)
+    return forecast_all(daily, weekly, PLANNED, LINKS, sites, cutoff, tokens=tokens_of(daily))
+
+
+def tokens_of(daily: pl.DataFrame) -> TokenDemand:
+    """A million input and 200,000 output tokens for each accelerator-hour asked for."""
+    return TokenDemand(
+        daily.select(
+            "usage_date", pl.col("site_id").alias("origin_site_id"), pl.lit("developer").alias("segment"),
+            pl.lit("chat").alias("model_id"), (1e6 * pl.col("serving_demand_accelerator_hours")).alias("input_tokens"),
+            (2e5 * pl.col("serving_demand_accelerator_hours")).alias("output_tokens")),
+        pl.DataFrame(schema={"usage_date": pl.Date, "site_id": pl.String, "silent_hour_count": pl.Int64}),
+        TOKEN_FORECAST.frame([]),
+        pl.DataFrame(schema={"iso_week": pl.String, "origin_site_id": pl.String, "segment": pl.String, "model_id": pl.String,
+                             "input_tokens": pl.Float64, "output_tokens": pl.Float64}),
+    )
 
 
 def test_every_table_has_its_declared_columns_and_one_row_per_key() -> None:
@@ -77,7 +104,8 @@ def test_the_same_input_gives_the_same_tables_in_any_order_of_rows() -> None:
     daily, weekly = marts(demands)
     sites = pl.DataFrame({"site_id": ["b", "a"]})
     first = run(demands)
-    second = forecast_all(daily.reverse(), weekly.sample(fraction=1, shuffle=True, seed=1), PLANNED, LINKS, sites, CUTOFF)
+    second = forecast_all(daily.reverse(), weekly.sample(fraction=1, shuffle=True, seed=1), PLANNED, LINKS, sites, CUTOFF,
+                          tokens=tokens_of(daily.reverse()))
     for name, frame in first.by_table_name().items():
         assert frame.equals(second.by_table_name()[name]), name
 
@@ -117,10 +145,10 @@ def test_no_model_but_the_yardstick_is_chosen_without_a_better_score() -> None:
                 {**base, "metric": "scored_count", "value": count}]
 
     naive = score("seasonal_naive", 1.0, 500)
-    assert chosen_model([]) == "seasonal_naive"
-    assert chosen_model(naive + score("weighted", 1.01, 500)) == "seasonal_naive"
-    assert chosen_model(naive + score("weighted", 0.5, 19)) == "seasonal_naive"
-    assert chosen_model(naive + score("weighted", 0.9, 500)) == "weighted"
+    assert chosen([]) == "seasonal_naive"
+    assert chosen(naive + score("weighted", 1.01, 500)) == "seasonal_naive"
+    assert chosen(naive + score("weighted", 0.5, 19)) == "seasonal_naive"
+    assert chosen(naive + score("weighted", 0.9, 500)) == "weighted"
 
 
 def test_a_loss_to_the_yardstick_at_one_level_brings_the_yardstick_to_all() -> None:
@@ -131,9 +159,28 @@ def test_a_loss_to_the_yardstick_at_one_level_brings_the_yardstick_to_all() -> N
                 {**base, "metric": "scored_count", "value": count}]
 
     good = score("site_accelerator", 0.7, 500)
-    assert chosen_model(good + score("nation", 0.9, 50)) == "weighted"
-    assert chosen_model(good + score("nation", 1.0, 50)) == "seasonal_naive"
-    assert chosen_model(good + score("nation", 1.2, 7)) == "weighted"  # seven weeks scored say nothing
+    assert chosen(good + score("nation", 0.9, 50)) == "weighted"
+    assert chosen(good + score("nation", 1.0, 50)) == "seasonal_naive"
+    assert chosen(good + score("nation", 1.2, 7)) == "weighted"  # seven weeks scored say nothing
+
+
+def test_what_grants_will_ask_for_comes_on_top_of_the_pool_and_may_order() -> None:
+    """A trial for ten thousand developers is known weeks before its first token; history is not."""
+    daily, weekly = marts({"a": [50.0] * 8, "b": [50.0] * 8})
+    granted = pl.DataFrame([
+        {"iso_week": week, "site_id": site, "accelerator_id": "x", "additional_accelerator_hours": 168 * 60.0}
+        for week in (week_of(MONDAY + timedelta(weeks=step)) for step in range(3, 14)) for site in ("a", "never-seen")])
+    result = forecast_all(daily, weekly, PLANNED, LINKS, pl.DataFrame({"site_id": ["a", "b"]}), CUTOFF, granted=granted)
+    median = {
+        (series_id, target): value for series_id, target, value in result.demand_forecast.filter(
+            (pl.col("quantile") == 0.5) & pl.col("is_in_use")).select("series_id", "target_date", "value").iter_rows()}
+    second, third = (MONDAY + timedelta(weeks=step) for step in (2, 3))
+    assert median["a/x", second] == pytest.approx(50, rel=0.02)
+    assert median["a/x", third] == pytest.approx(110, rel=0.02)
+    assert median["nation", third] == pytest.approx(160, rel=0.02)
+    need = {row["site_id"]: row for row in result.capacity_need.iter_rows(named=True)}
+    assert need["a"]["runs_out_week_p50"] == week_of(third)
+    assert (need["a"]["action"], need["b"]["action"]) == ("add", "none")
 
 
 def test_empty_marts_give_empty_tables() -> None:
