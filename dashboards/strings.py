@@ -28,6 +28,7 @@ STRINGS: dict[str, dict[str, str]] = {
     "nav_assumptions": {"zh": "假设与口径", "en": "Assumptions"},
     "nav_regions": {"zh": "枢纽区域", "en": "Hub regions"},
     "nav_matching": {"zh": "供需匹配", "en": "Matching"},
+    "nav_outlook": {"zh": "词元预测", "en": "Tokens ahead"},
     "nav_packages": {"zh": "套餐需求", "en": "Packages"},
     "choose_region": {"zh": "枢纽区域", "en": "Hub region"},
     "all_regions": {"zh": "全网", "en": "All regions"},
@@ -628,6 +629,45 @@ STRINGS: dict[str, dict[str, str]] = {
     },
     "lost_level": {"zh": "{level}（{model} {loss}）", "en": "{level} ({model} {loss})"},
     "and_more": {"zh": "等另外 {count} 个", "en": "and {count} more"},
+    # Tokens ahead
+    "section_outlook": {"zh": "词元需求预测", "en": "Tokens ahead"},
+    "title_outlook": {
+        "zh": "本周需求：未缓存输入 {input} 词元、输出 {output} 词元；{weeks} 周后中位数分别变化 {input_growth} 和 {output_growth}。",
+        "en": "{input} tokens of uncached input and {output} of output were asked for this week; in {weeks} weeks the medians "
+              "are {input_growth} and {output_growth}.",
+    },
+    "outlook_none": {"zh": "没有词元预测：还没有完整的一周。", "en": "No token forecast: no week is whole yet."},
+    "outlook_past": {"zh": "{week} 是过去的周：当时的词元预测不重做。", "en": "{week} is past: its token forecast is not made again."},
+    "outlook_input_tokens": {"zh": "全网每周未缓存输入词元", "en": "Uncached input tokens a week, nation"},
+    "outlook_output_tokens": {"zh": "全网每周输出词元", "en": "Output tokens a week, nation"},
+    "outlook_summary": {
+        "zh": "最后一周中位数较本周 {growth}，80% 区间 {low} 至 {high} 词元。",
+        "en": "The median of the last week is {growth} against this week; its 80% band is {low} to {high} tokens.",
+    },
+    "outlook_parts": {"zh": "按客户群与模型：本周与预测最后一周", "en": "By segment and model: this week and the last week forecast"},
+    "measure_input_tokens": {"zh": "输入", "en": "Input"},
+    "measure_output_tokens": {"zh": "输出", "en": "Output"},
+    "column_of_measure": {"zh": "{measure}：{column}", "en": "{measure}: {column}"},
+    "column_this_week_tokens": {"zh": "本周", "en": "this week"},
+    "column_median_end": {"zh": "中位", "en": "median"},
+    "column_band_80_end": {"zh": "80% 区间", "en": "80% band"},
+    "column_growth_end": {"zh": "变化", "en": "change"},
+    "column_series": {"zh": "对象", "en": "Of"},
+    "range": {"zh": "{low} 至 {high}", "en": "{low} to {high}"},
+    "series_tokens_asked": {"zh": "需求", "en": "asked for"},
+    "level_segment": {"zh": "客户群", "en": "segment"},
+    "level_model": {"zh": "模型", "en": "model"},
+    "segment_enterprise": {"zh": "企业", "en": "enterprise"},
+    "segment_ai_model_company": {"zh": "AI 模型公司", "en": "AI model company"},
+    "segment_developer": {"zh": "开发者", "en": "developer"},
+    "segment_internal": {"zh": "内部", "en": "internal"},
+    "segment_unknown": {"zh": "未知", "en": "unknown"},
+    "term_tokens_ahead": {"zh": "词元预测", "en": "Token forecast"},
+    "text_tokens_ahead": {
+        "zh": "按站点、客户群与模型预测每周被请求的词元（被限流的请求计入），各级由同一组路径相加；未动用的套餐额度中超出现用量的部分加在其上。",
+        "en": "Tokens asked for in a week (throttled requests added back), forecast by site, segment and model and added up from the "
+              "same paths; of grants nobody has touched, what goes beyond their tenants' use today comes on top.",
+    },
     # Quality
     "section_quality": {"zh": "数据质量", "en": "Data quality"},
     "title_quality": {

@@ -16,7 +16,7 @@ from orchestration.home import PROJECT, Home
 
 FOLDER = PROJECT / "docs" / "screenshots"
 SECTIONS = (
-    "decisions", "changes", "network", "regions", "sites", "waste", "matching", "accuracy", "packages", "quality", "assumptions",
+    "decisions", "changes", "network", "regions", "sites", "outlook", "waste", "matching", "accuracy", "packages", "quality", "assumptions",
 )
 WIDE, PHONE = {"width": 1280, "height": 1100}, {"width": 390, "height": 844}
 

@@ -27,32 +27,10 @@ def demand_supply_figure(
     history = history.sort("week_start_date")
     supply = supply.sort("target_date")
     figure = go.Figure()
-    by_quantile = {
-        quantile: forecast.filter(pl.col("quantile") == quantile).sort("target_date")
-        for quantile in (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
-    }
-    for key, low, high, opacity in BANDS:
-        for quantile, fill in ((low, None), (high, "tonexty")):
-            rows = by_quantile[quantile]
-            figure.add_scatter(
-                x=_dates(rows["target_date"]), y=_numbers(rows["value"]), mode="lines", meta=f"q{quantile}",
-                name=spoken(key, language), legendgroup=key, showlegend=fill is not None, fill=fill,
-                fillcolor=f"rgba(0,114,178,{opacity})", hoverinfo="skip",
-                line={"width": 0.8 if low == 0.1 else 0, "color": theme.BLUE, "dash": "dot"},
-            )
+    add_bands(figure, forecast, language)
     _add_supply(figure, history, supply, language)
-    figure.add_scatter(
-        x=_dates(history["week_start_date"]), y=_numbers(history["demand_accelerator_count"]), meta="demand",
-        mode="lines+markers", name=spoken("series_demand", language),
-        line={"color": theme.BLUE, "width": 2.5}, marker={"symbol": "circle", "size": 7, "color": theme.BLUE},
-        hovertemplate="%{y:,.0f}",
-    )
-    median = by_quantile[0.5]
-    figure.add_scatter(
-        x=_dates(median["target_date"]), y=_numbers(median["value"]), meta="median", mode="lines+markers",
-        name=spoken("series_median", language), line={"color": theme.BLUE, "width": 2, "dash": "dash"},
-        marker={"symbol": "diamond-open", "size": 7, "color": theme.BLUE}, hovertemplate="%{y:,.0f}",
-    )
+    add_demand(figure, history["week_start_date"], history["demand_accelerator_count"], "series_demand", language)
+    median = add_median(figure, forecast, language)
     crossing = _crossing(median, supply)
     figure.add_scatter(
         x=_dates(crossing["target_date"]), y=_numbers(crossing["value"]), meta="crossing", mode="markers",
@@ -65,6 +43,39 @@ def demand_supply_figure(
         yaxis={"rangemode": "tozero", "title": {"text": spoken("axis_accelerators", language)}, "tickformat": ",~r"},
     )
     return figure
+
+
+def add_bands(figure: go.Figure, forecast: pl.DataFrame, language: str) -> None:
+    """The bands of a forecast (target_date, quantile, value), the widest first."""
+    for key, low, high, opacity in BANDS:
+        for quantile, fill in ((low, None), (high, "tonexty")):
+            rows = forecast.filter(pl.col("quantile") == quantile).sort("target_date")
+            figure.add_scatter(
+                x=_dates(rows["target_date"]), y=_numbers(rows["value"]), mode="lines", meta=f"q{quantile}",
+                name=spoken(key, language), legendgroup=key, showlegend=fill is not None, fill=fill,
+                fillcolor=f"rgba(0,114,178,{opacity})", hoverinfo="skip",
+                line={"width": 0.8 if low == 0.1 else 0, "color": theme.BLUE, "dash": "dot"},
+            )
+
+
+def add_demand(figure: go.Figure, mondays: pl.Series, values: pl.Series, name_key: str, language: str) -> None:
+    """What was asked for, a point a week."""
+    figure.add_scatter(
+        x=_dates(mondays), y=_numbers(values), meta="demand", mode="lines+markers", name=spoken(name_key, language),
+        line={"color": theme.BLUE, "width": 2.5}, marker={"symbol": "circle", "size": 7, "color": theme.BLUE},
+        hovertemplate="%{y:,.0f}",
+    )
+
+
+def add_median(figure: go.Figure, forecast: pl.DataFrame, language: str) -> pl.DataFrame:
+    """The median of a forecast, a point a week; gives its rows."""
+    median = forecast.filter(pl.col("quantile") == 0.5).sort("target_date")
+    figure.add_scatter(
+        x=_dates(median["target_date"]), y=_numbers(median["value"]), meta="median", mode="lines+markers",
+        name=spoken("series_median", language), line={"color": theme.BLUE, "width": 2, "dash": "dash"},
+        marker={"symbol": "diamond-open", "size": 7, "color": theme.BLUE}, hovertemplate="%{y:,.0f}",
+    )
+    return median
 
 
 def _add_supply(figure: go.Figure, history: pl.DataFrame, supply: pl.DataFrame, language: str) -> None:

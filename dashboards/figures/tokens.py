@@ -1,4 +1,4 @@
-"""Tokens by week: those served, by product, and those that packages already sold still hold."""
+"""Tokens by week: those served, by product, those forecast, and those that packages already sold still hold."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import polars as pl
 
 from dashboards import theme
 from dashboards.bilingual import spoken
+from dashboards.figures.demand_supply import TICK_FORMAT, add_bands, add_demand, add_median
 
 PRODUCTS = (
     ("payg", theme.BLUE, ""), ("package", theme.ORANGE, "/"), ("trial", theme.GREEN, "."), ("internal", theme.GREY, "x"),
@@ -56,6 +57,26 @@ def package_demand_figure(weeks: pl.DataFrame, language: str) -> go.Figure:
     figure.update_layout(
         template=theme.TEMPLATE, height=300, bargap=0.3, showlegend=False,
         xaxis={"type": "category"},
+        yaxis={"rangemode": "tozero", "title": {"text": spoken("axis_billion_tokens", language)}, "tickformat": ",~r"},
+    )
+    return figure
+
+
+def token_forecast_figure(history: pl.DataFrame, forecast: pl.DataFrame, language: str) -> go.Figure:
+    """Billions of tokens asked for by week, and the bands of the weeks to come.
+
+    Args:
+        history: (week_start_date, tokens), one row a week, in order.
+        forecast: (target_date, quantile, value) in tokens, of one model.
+    """
+    figure = go.Figure()
+    billions = forecast.with_columns(pl.col("value") / BILLION)
+    add_bands(figure, billions, language)
+    add_demand(figure, history["week_start_date"], history["tokens"] / BILLION, "series_tokens_asked", language)
+    add_median(figure, billions, language)
+    figure.update_layout(
+        template=theme.TEMPLATE, height=300, hovermode="x unified",
+        xaxis={"type": "date", "tickformat": TICK_FORMAT[language], "hoverformat": "%Y-%m-%d", "nticks": 9},
         yaxis={"rangemode": "tozero", "title": {"text": spoken("axis_billion_tokens", language)}, "tickformat": ",~r"},
     )
     return figure

@@ -73,7 +73,6 @@ class Card:
     details: tuple[str, ...]
     target: str
     variance: str
-    variance_ratio: float | None
     status: str
     """better, worse, even or none; its word and mark say the same as its colour."""
     status_word: str

@@ -188,7 +188,7 @@ def _card(
     return Card(
         key, label, written(value), unit, details,
         words.say("kpi_no_target") if target is None else words.say("kpi_target", value=written(target)),
-        variance, ratio, status, words.say(f"status_{status}"), tuple(history),
+        variance, status, words.say(f"status_{status}"), tuple(history),
         words.say("kpi_history", label=label, count=len(history), first=written(history[0]), last=written(history[-1])) if history else "",
     )
 

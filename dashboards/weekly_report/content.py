@@ -36,6 +36,7 @@ from dashboards.figures.network_map import LABEL_FROM_RATIO, network_map_figure
 from dashboards.strings import STRINGS
 from dashboards.weekly_report.changes import changes
 from dashboards.weekly_report.matching import matching
+from dashboards.weekly_report.outlook import outlook
 from dashboards.weekly_report.packages import packages
 from dashboards.weekly_report.parts import (
     NO_WEEK_TEXT,
@@ -74,6 +75,7 @@ def build(readings: Readings) -> dict:
         "sites": _sites(readings, names),
         "waste": _waste(readings, names),
         "matching": matching(readings, names),
+        "outlook": outlook(readings),
         "packages": packages(readings, names),
         "accuracy": _accuracy(readings, names),
         "quality": _quality(readings, names),
@@ -764,6 +766,7 @@ TERMS = (
     ("term_move", "text_move", "method", "fct_capacity_need"),
     ("term_committed", "text_committed", "definition", "fct_supply_plan_weekly"),
     ("term_forecast", "text_forecast", "method", "fct_demand_forecast"),
+    ("term_tokens_ahead", "text_tokens_ahead", "method", "fct_token_forecast, fct_demand_daily"),
     ("term_confidence", "text_confidence", "definition", "fct_capacity_need"),
     ("term_wape", "text_wape", "definition", "fct_forecast_accuracy"),
     ("term_waste", "text_waste", "definition", "fct_accelerator_hours_daily"),

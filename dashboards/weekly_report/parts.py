@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import plotly.graph_objects as go
 import polars as pl
 
-from dashboards.bilingual import Bilingual, named, same, say, whole
+from dashboards.bilingual import Bilingual, named, say, whole
 from dashboards.strings import STRINGS
 from dashboards.weekly_report.published import Readings
 
@@ -127,8 +127,3 @@ def with_names(frame: pl.DataFrame, names: Names, language: str) -> pl.DataFrame
     """The frame with a column ``name``: each site's, in one language."""
     return frame.with_columns(
         pl.Series("name", [names.site_text(site_id, language) for site_id in frame["site_id"]], dtype=pl.String))
-
-
-def short_week(iso_week: str) -> Bilingual:
-    """A week without its year, for dense tables."""
-    return same(iso_week.partition("-")[2] or iso_week)

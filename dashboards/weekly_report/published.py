@@ -156,6 +156,10 @@ class Readings:
     """Accelerator-hours by site that were added to the RESTATED_WEEKS before this one since their forecast was given."""
     product_tokens: pl.DataFrame
     package_demand: pl.DataFrame
+    token_history: pl.DataFrame
+    """Tokens asked for by week (measure, level, series_id, week_start_date, tokens): of the nation, a segment, a model."""
+    token_forecast: pl.DataFrame
+    """Quantiles of the same of the weeks to come, by the model in use."""
     matching_flows: pl.DataFrame
     """Tokens from origin to serving site, over all models: as the matching would, and as it was."""
     unserved: pl.DataFrame
@@ -347,6 +351,33 @@ def _read_week(
             {"iso_week": text, "origin_site_id": text, "model_id": text, "expected_tokens": number},
             "select iso_week, origin_site_id, model_id, cast(expected_tokens as double) as expected_tokens"
             " from capacity.fct_package_demand where iso_week > $iso_week order by all", named_week,
+        ),
+        token_history=published.frame(
+            "capacity.fct_demand_daily",
+            {"measure": text, "level": text, "series_id": text, "week_start_date": pl.Date, "tokens": number},
+            """
+            with days as (
+                select cast(date_trunc('week', usage_date) as date) as week_start_date, model_id,
+                    coalesce(segment, 'unknown') as segment, unconstrained_input_tokens as input_tokens,
+                    unconstrained_output_tokens as output_tokens
+                from capacity.fct_demand_daily left join capacity.dim_tenant using (tenant_id)
+                where usage_date between $first and $sunday
+            ),
+            sums as (
+                select coalesce(model_id, segment, 'nation') as series_id, week_start_date,
+                    case when grouping(model_id) = 0 then 'model' when grouping(segment) = 0 then 'segment' else 'nation' end as level,
+                    cast(sum(input_tokens) as double) as input_tokens, cast(sum(output_tokens) as double) as output_tokens
+                from days group by grouping sets ((week_start_date), (week_start_date, segment), (week_start_date, model_id))
+            )
+            select measure, level, series_id, week_start_date, tokens
+            from (unpivot sums on input_tokens, output_tokens into name measure value tokens) order by all
+            """, {"first": span["first"], "sunday": span["sunday"]},
+        ),
+        token_forecast=published.frame(
+            "capacity.fct_token_forecast",
+            {"measure": text, "level": text, "series_id": text, "target_date": pl.Date, "quantile": number, "value": number},
+            "select measure, level, series_id, target_date, quantile, value from capacity.fct_token_forecast"
+            " where cutoff_date = $sunday and is_in_use and level in ('nation', 'segment', 'model') order by all", cutoff,
         ),
         matching_flows=published.frame(
             "capacity.fct_matching_plan",

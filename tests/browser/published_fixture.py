@@ -15,6 +15,8 @@ import polars as pl
 
 from orchestration.forecasting.forecast import forecast_all
 from orchestration.forecasting.iso_weeks import monday_of, week_of
+from orchestration.forecasting.tables import TOKEN_FORECAST
+from orchestration.forecasting.token_forecast import TokenDemand
 from orchestration.home import DBT_PROJECT
 
 ACCELERATORS = {"ascend-910c": "Ascend 910C (CloudMatrix384)", "nvidia-h20": "H20 96GB"}
@@ -145,6 +147,35 @@ def _token_usage(pools: list[dict], first_day: date, weeks: int) -> pl.DataFrame
             pl.lit("payg").alias("product"), (pl.col("output_tokens") // 3).alias("reasoning_tokens"),
         ))
     return pl.concat(frames)
+
+
+TENANTS = (("tenant-0001", "enterprise", "qwen3.5-plus", 0.7), ("tenant-0002", "developer", "deepseek-v3", 0.3))
+"""Tenant, segment, the model it uses, and its share of the tokens."""
+
+
+def _demand_daily(daily: pl.DataFrame) -> pl.DataFrame:
+    """Tokens asked for by day, tenant, model and origin site: four million of input an accelerator-hour."""
+    sites = daily.group_by("usage_date", "site_id").agg(pl.sum("serving_demand_accelerator_hours").alias("hours"))
+    return pl.concat([
+        sites.select(
+            "usage_date", pl.lit(tenant).alias("tenant_id"), pl.lit(model).alias("model_id"), pl.col("site_id").alias("origin_site_id"),
+            (pl.col("hours") * 4e6 * share).cast(pl.Int64).alias("unconstrained_input_tokens"),
+            (pl.col("hours") * 1e6 * share).cast(pl.Int64).alias("unconstrained_output_tokens"))
+        for tenant, _, model, share in TENANTS
+    ]).sort(pl.all())
+
+
+def _token_demand(demand_daily: pl.DataFrame) -> TokenDemand:
+    segments = {tenant: segment for tenant, segment, _, _ in TENANTS}
+    cells = {"origin_site_id": pl.String, "segment": pl.String, "model_id": pl.String,
+             "input_tokens": pl.Float64, "output_tokens": pl.Float64}
+    return TokenDemand(
+        daily=demand_daily.select(
+            "usage_date", "origin_site_id", pl.col("tenant_id").replace_strict(segments).alias("segment"), "model_id",
+            *(pl.col(f"unconstrained_{measure}").cast(pl.Float64).alias(measure) for measure in ("input_tokens", "output_tokens"))),
+        silent_hours=pl.DataFrame(schema={"usage_date": pl.Date, "site_id": pl.String, "silent_hour_count": pl.Int64}),
+        kept=TOKEN_FORECAST.frame([]), granted=pl.DataFrame(schema={"iso_week": pl.String, **cells}),
+    )
 
 
 def _link_utilization(links: pl.DataFrame, last_day: date, randoms: np.random.Generator) -> pl.DataFrame:
@@ -298,8 +329,11 @@ def build_published(
     }
     if pools:
         daily, weekly = _supply_demand(pools, first_day, weeks)
-        forecast = forecast_all(daily, weekly, planned_deliveries(last_day), links, sites, LAST_WEEK)
+        demand_daily = _demand_daily(daily)
+        forecast = forecast_all(daily, weekly, planned_deliveries(last_day), links, sites, LAST_WEEK, tokens=_token_demand(demand_daily))
         tables |= {
+            "capacity.fct_demand_daily": demand_daily,
+            "capacity.dim_tenant": pl.DataFrame([{"tenant_id": tenant, "segment": segment} for tenant, segment, _, _ in TENANTS]),
             "capacity.fct_supply_demand_daily": daily, "capacity.fct_supply_demand_weekly": weekly,
             "capacity.fct_accelerator_hours_daily": _accelerator_hours(pools, first_day, randoms),
             "capacity.fct_token_usage_hourly": _token_usage(pools, first_day, weeks),

@@ -17,7 +17,7 @@ import pytest
 from conftest import HOSTILE_NAMES, Opened, Report
 from playwright.sync_api import Page
 
-from dashboards.bilingual import clean
+from dashboards.bilingual import clean, compact_text
 from dashboards.weekly_report import write_weekly_report
 from dashboards.weekly_report.pdf import print_report
 from dashboards.weekly_report.published import WeekNotPublished
@@ -155,6 +155,24 @@ def test_decision_rows_equal_the_mart(report: Report, open_report: Open) -> None
     assert opened.page.get_by_text(f"No action needed: {len(needs) - acting} pools").first.is_visible()
 
 
+def test_the_tokens_ahead_are_those_of_the_mart(report: Report, open_report: Open) -> None:
+    """A sum over the wrong weeks, or a model that is not in use, would plan for tokens that nobody forecast."""
+    opened = open_report(report.html, "#lang=en")
+    rows = opened.page.locator("#outlook > .scroll tbody tr").all_inner_texts()
+    ends = mart(report, """
+        select level, series_id, measure, value from capacity.fct_token_forecast
+        where is_in_use and quantile = 0.5 and level in ('nation', 'segment', 'model')
+        qualify target_date = max(target_date) over ()
+    """)
+    assert len(rows) == len(ends) / 2 == 5
+    for measure, column in (("input_tokens", 3), ("output_tokens", 7)):
+        (nation,) = (row["value"] for row in ends if (row["level"], row["measure"]) == ("nation", measure))
+        assert rows[0].split("\t")[column] == compact_text(nation, "en")
+    asked = mart(report, """
+        select sum(unconstrained_input_tokens) as tokens from capacity.fct_demand_daily where usage_date >= date '2026-11-16'""")
+    assert rows[0].split("\t")[2] == compact_text(float(asked[0]["tokens"]), "en")
+
+
 def test_every_chart_has_as_many_marks_as_data(report: Report, open_report: Open) -> None:
     """A chart library without a trace's code draws nothing and raises nothing."""
     opened = open_report(report.html, "#site=cn-gd&pool=ascend-910c")
@@ -189,6 +207,10 @@ def test_every_chart_has_as_many_marks_as_data(report: Report, open_report: Open
     binding = mart(report, "select count(*) as bar_count from capacity.fct_binding_constraint_weekly")[0]["bar_count"]
     assert marks(opened, "binding")["drawnBars"] == min(binding, 10)
     assert marks(opened, "bridge")["drawnBars"] == 6
+    for measure in ("input_tokens", "output_tokens"):
+        ahead = marks(opened, f"outlook_{measure}")
+        assert (of(ahead, "demand"), of(ahead, "median"), of(ahead, "q0.1")) == (WEEKS, HORIZON_WEEKS, HORIZON_WEEKS)
+        assert ahead["drawnPoints"] == WEEKS + HORIZON_WEEKS
     scenarios = mart(report, "select count(distinct scenario) as bar_count from capacity.fct_what_if")[0]["bar_count"]
     assert marks(opened, "what_if")["drawnBars"] == scenarios + 1
     accuracy = mart(report, """
