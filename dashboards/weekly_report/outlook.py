@@ -45,8 +45,8 @@ def outlook(readings: Readings) -> dict:
         input=compact(now.get(("input_tokens", "nation", "nation"))), output=compact(now.get(("output_tokens", "nation", "nation"))),
         input_growth=signed_percent(growth["input_tokens"]), output_growth=signed_percent(growth["output_tokens"]),
     )
-    return {"title": title, "charts": [_chart(readings, measure, growth[measure]) for measure in MEASURES],
-            "table": _parts(readings, now, ends)}
+    charts = [_chart(readings, measure, growth[measure]) for measure in MEASURES if (measure, "nation", "nation", 0.5) in ends]
+    return {"title": title, "charts": charts, "table": _parts(readings, now, ends)}
 
 
 def _growth(now: float | None, then: float | None) -> float | None:

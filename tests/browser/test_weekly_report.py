@@ -503,7 +503,7 @@ def test_every_chart_is_named_summed_up_and_tabled(report: Report, open_report: 
     """Plotly's drawing says nothing to a screen reader."""
     page = open_report(report.html, "#lang=en").page
     charts = page.locator(".plot")
-    assert charts.count() == 12 + 3 * 8
+    assert charts.count() == 14 + 3 * 8
     for chart in charts.all():
         figure = chart.locator("xpath=ancestor::figure")
         assert figure.get_attribute("role") == "group"
