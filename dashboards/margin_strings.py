@@ -1,17 +1,24 @@
 """Every sentence and label of the margin dashboard, in Chinese and in English.
 
-Placeholders in braces are the same in both. No formatting and no markup here.
+What the weekly report says in the same words is taken from there. Placeholders in braces are the same in both
+languages. No formatting and no markup here.
 """
 
 from __future__ import annotations
 
-STRINGS: dict[str, dict[str, str]] = {
+from dashboards.strings import STRINGS as REPORT_STRINGS
+
+OF_REPORT = (
+    "print", "data_table", "list_separator", "points", "column_step", "column_measure", "column_reason", "column_week",
+    "product_package", "product_internal", "segment_enterprise", "segment_ai_model_company", "segment_developer",
+    "segment_internal", "segment_unknown", "resource_accelerator", "resource_wavelength", "column_resource",
+    "column_resource_kind", "column_binding_hours", "column_scenario", "suppose_growth", "suppose_cut", "suppose_elasticity",
+    "suppose_slip", "suppose_trial", "suppose_lost",
+)
+
+STRINGS: dict[str, dict[str, str]] = {key: REPORT_STRINGS[key] for key in OF_REPORT} | {
     "dashboard_title": {"zh": "毛利看板", "en": "Margin dashboard"},
-    "list_separator": {"zh": "、", "en": ", "},
-    "points": {"zh": "{value} 个百分点", "en": "{value} pp"},
-    "print": {"zh": "打印", "en": "Print"},
     "pages": {"zh": "页面", "en": "Pages"},
-    "data_table": {"zh": "数据表", "en": "Data table"},
     "export_csv": {"zh": "导出 CSV", "en": "Export CSV"},
     "rows_shown": {"zh": "显示 {shown} 行，共 {count} 行；导出文件是完整的", "en": "{shown} of {count} rows shown; the export has them all"},
     "no_rows": {"zh": "没有数据", "en": "no rows"},
@@ -42,17 +49,10 @@ STRINGS: dict[str, dict[str, str]] = {
     "value_unknown": {"zh": "未知", "en": "unknown"},
     "model_none": {"zh": "无模型（租用与到期）", "en": "no model (rentals, expiry)"},
     "product_payg": {"zh": "按量付费", "en": "pay as you go"},
-    "product_package": {"zh": "套餐", "en": "package"},
     "product_trial": {"zh": "试用", "en": "trial"},
-    "product_internal": {"zh": "内部", "en": "internal"},
     "product_training": {"zh": "训练租用", "en": "training rental"},
     "product_unallocated": {"zh": "未分摊", "en": "not allocated"},
     "product_unknown": {"zh": "未知", "en": "unknown"},
-    "segment_enterprise": {"zh": "企业", "en": "enterprise"},
-    "segment_ai_model_company": {"zh": "AI 模型公司", "en": "AI model company"},
-    "segment_developer": {"zh": "开发者", "en": "developer"},
-    "segment_internal": {"zh": "内部", "en": "internal"},
-    "segment_unknown": {"zh": "未知", "en": "unknown"},
     # Stamp
     "stamp_certified": {"zh": "财务口径已核证", "en": "Certified"},
     "stamp_certified_summary": {
@@ -137,7 +137,6 @@ STRINGS: dict[str, dict[str, str]] = {
     "kind_total": {"zh": "合计", "en": "total"},
     "kind_gain": {"zh": "增加", "en": "adds"},
     "kind_loss": {"zh": "减少", "en": "takes away"},
-    "column_step": {"zh": "步骤", "en": "Step"},
     "column_now": {"zh": "本期（元）", "en": "This period (CNY)"},
     "column_before": {"zh": "上期（元）", "en": "Period before (CNY)"},
     "column_change": {"zh": "变化（元）", "en": "Change (CNY)"},
@@ -163,8 +162,6 @@ STRINGS: dict[str, dict[str, str]] = {
     "restatements_title_none": {"zh": "该期间没有任何数字在发布后被更正", "en": "Nothing of this period was restated after it had been published"},
     "restatements_summary": {"zh": "全网，不受站点等筛选影响。", "en": "Of the whole network; filters other than the period don't apply."},
     "column_restated_at": {"zh": "更正时间", "en": "Restated at"},
-    "column_reason": {"zh": "原因", "en": "Reason"},
-    "column_measure": {"zh": "指标", "en": "Measure"},
     "column_first_day": {"zh": "首日", "en": "First day"},
     "column_last_day": {"zh": "末日", "en": "Last day"},
     "column_figures": {"zh": "数字个数", "en": "Figures"},
@@ -285,7 +282,6 @@ STRINGS: dict[str, dict[str, str]] = {
     "idle_title": {"zh": "闲置每天花费 {amount} 元，占加速卡成本 {share}", "en": "Idle accelerators cost {amount} CNY a day, {share} of what accelerators cost"},
     "idle_title_empty": {"zh": "没有完整的一周", "en": "There is no whole week"},
     "idle_summary": {"zh": "{week} 时为每天 {first} 元；按整周平均。", "en": "It was {first} CNY a day in {week}; a mean of each whole week."},
-    "column_week": {"zh": "周", "en": "Week"},
     "column_idle_per_day": {"zh": "每天闲置成本（元）", "en": "Idle cost a day (CNY)"},
     "column_idle_share": {"zh": "占加速卡成本", "en": "Of accelerator cost"},
     "axis_cny_per_day": {"zh": "元 / 天", "en": "CNY a day"},
@@ -315,16 +311,9 @@ STRINGS: dict[str, dict[str, str]] = {
     "what_if_title_none": {"zh": "没有情景会减少 13 周的毛利；影响最小的是：{scenario}（+{change} 元，{share}）", "en": "No scenario takes margin away over 13 weeks; the least gain is from: {scenario} (+{change} CNY, {share})"},
     "what_if_title_empty": {"zh": "已发布文件没有情景", "en": "The published file holds no scenarios"},
     "what_if_summary": {"zh": "{week} 之后 13 周，按预测的需求与最优调度，毛利 {margin} 元（未扣折旧）；横条是各情景与它的差。价格弹性为假设。", "en": "13 weeks after {week}, demand as forecast and scheduled best: {margin} CNY before depreciation; bars are each scenario's difference to it. The elasticity of demand to price is an assumption."},
-    "column_scenario": {"zh": "情景", "en": "Scenario"},
     "column_base_margin": {"zh": "按预测（元）", "en": "As forecast (CNY)"},
     "column_scenario_margin": {"zh": "情景下（元）", "en": "In the scenario (CNY)"},
     "column_change_share": {"zh": "变化比例", "en": "Change"},
-    "suppose_growth": {"zh": "需求 {change}", "en": "demand {change}"},
-    "suppose_cut": {"zh": "价格 {change}", "en": "price {change}"},
-    "suppose_elasticity": {"zh": "弹性 {value}（假设）", "en": "elasticity {value} (assumption)"},
-    "suppose_slip": {"zh": "到货推迟 {weeks} 周", "en": "deliveries {weeks} weeks late"},
-    "suppose_trial": {"zh": "新增 {tokens} 词元试用", "en": "a new trial of {tokens} tokens"},
-    "suppose_lost": {"zh": "失去{site}", "en": "{site} is lost"},
     "scheduling_title": {"zh": "更好的调度在 {week} 可省 {saved} 元（占服务所得 {share}）", "en": "Better scheduling would have saved {saved} CNY in {week} ({share} of what serving earned)"},
     "scheduling_title_empty": {"zh": "已发布文件没有供需匹配", "en": "The published file holds no matching"},
     "scheduling_summary": {"zh": "节省 = 多赚的 + 少付的电费与传输；{top}最多（{amount} 元）。折旧不在其中：已买的卡调度省不了。", "en": "A saving is more earned, and less paid for energy and transport; most is in {top} ({amount} CNY). Depreciation is not in it: scheduling can't save what is bought."},
@@ -342,14 +331,9 @@ STRINGS: dict[str, dict[str, str]] = {
     "bottlenecks_title_empty": {"zh": "已发布文件没有影子价格", "en": "The published file holds no shadow prices"},
     "bottlenecks_summary": {"zh": "按 {week} 的各小时：多一张卡或一个波长一年可多赚多少，占其年成本的比例；最高的是{top}（{share}），到 100% 才值得新建。未来的需求见容量周报。", "en": "By the hours of {week}: what one more accelerator or wavelength would earn in a year, as a share of what it costs; highest is {top} ({share}), and building pays from 100%. Demand to come is in the capacity report."},
     "axis_of_annual_cost": {"zh": "占年成本", "en": "share of its annual cost"},
-    "resource_accelerator": {"zh": "资源池", "en": "pool"},
-    "resource_wavelength": {"zh": "链路", "en": "link"},
     "verdict_build": {"zh": "新建", "en": "build"},
     "verdict_move": {"zh": "迁移负载", "en": "move load"},
     "verdict_wait": {"zh": "等待", "en": "wait"},
-    "column_resource": {"zh": "资源池或链路", "en": "Pool or link"},
-    "column_resource_kind": {"zh": "类型", "en": "Kind"},
-    "column_binding_hours": {"zh": "瓶颈小时", "en": "Binding hours"},
     "column_worth": {"zh": "一年可赚（元）", "en": "Would earn a year (CNY)"},
     "column_annual_cost": {"zh": "年成本（元）", "en": "Costs a year (CNY)"},
     "column_worth_ratio": {"zh": "可赚占成本", "en": "Worth of its cost"},
