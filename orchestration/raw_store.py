@@ -432,7 +432,7 @@ def _write_and_commit(home, file, format, options, spooled, parsed, con, scratch
     faults.point("ingest:before_write")
     files = _write_parquet(home, con, format.table, parsed.choices, options.source_id, spooled.delivery_id, scratch)
     if parsed.faults:
-        _write_quarantine(home, file, format.table.name, spooled, parsed.faults)
+        _write_quarantine(home, file, format.table.name, spooled, parsed)
     quarantined = Counter()
     for _line, count, reason, _message in parsed.faults:
         quarantined[reason] += count
@@ -473,14 +473,14 @@ def _write_parquet(home: Home, con, table, choices: dict[str, str], source_id: s
     return written
 
 
-def _write_quarantine(home: Home, file: LandingFile, table_name: str, spooled: Spool, rejected: list) -> None:
-    numbers = {number for number, *_ in rejected} - spooled.aside.keys()
-    is_text = spooled.line_count > 0
-    raw = raw_lines(file.path, numbers, vouched=_is_vouched(file)) if is_text else {}
-    raw.update({number: line.raw for number, line in spooled.aside.items()})
+def _write_quarantine(home: Home, file: LandingFile, table_name: str, spooled: Spool, parsed: strict_parse.Parsed) -> None:
+    raw = parsed.raw | {number: line.raw for number, line in spooled.aside.items()}
+    missing = {number for number, *_ in parsed.faults} - raw.keys()
+    if missing and spooled.line_count:
+        raw |= raw_lines(file.path, missing, vouched=_is_vouched(file))
     rows = (
         (spooled.delivery_id, table_name, file.feed, number, count, reason, message, raw.get(number, b""))
-        for number, count, reason, message in rejected
+        for number, count, reason, message in parsed.faults
     )
     _commit_parquet(home.quarantine / file.feed / f"{spooled.delivery_id}.parquet", rows)
 

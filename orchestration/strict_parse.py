@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -53,7 +53,7 @@ class Parsed:
     """What came of a delivery; its typed rows are in the connection's tables ``judged`` and ``surplus``.
 
     Counts are in lines (rows of Parquet). ``faults``: (line_number, line_count, reason, message).
-    ``choices``: the ENUM of each text column of few distinct values.
+    ``choices``: the ENUM of each text column of few distinct values. ``raw``: bytes of lines that were read by themselves.
     """
 
     received_count: int
@@ -62,6 +62,7 @@ class Parsed:
     faults: list[tuple[int, int, str, str]]
     warnings: tuple[str, ...]
     choices: dict[str, str]
+    raw: dict[int, bytes] = field(default_factory=dict)
 
 
 def parse(con: duckdb.DuckDBPyConnection, format, options: Options, spool: Spool, source: Path, now: datetime) -> Parsed:
@@ -107,26 +108,28 @@ def parse_whole(
             continue
         if not spool.is_whole or received != spool.line_count:
             return None
-        faults = _look_again(con, format, options, spool, source, scratch, now, vouched)
-        if faults is None:
+        again = _look_again(con, format, options, spool, source, scratch, now, vouched)
+        if again is None:
             return None
+        faults, raw = again
         parsed = _finish(con, format.table, spool, received - len(spool.aside), faults, warnings)
         if not as_text or not _may_hide_a_kind(con, format.table, as_text, parsed):
-            return spool, parsed
+            return spool, replace(parsed, raw=raw)
         as_text = ()
 
 
 def _look_again(
     con, format: TabularFormat, options: Options, spool: Spool, source: Path, scratch: Path, now: datetime, vouched: bool
-) -> list | None:
-    """Reads every line that has a fault by itself, as it was before it was vetted. Their faults; None if too many."""
+) -> tuple[list, dict[int, bytes]] | None:
+    """Reads every line that has a fault by itself, as it was before it was vetted. Faults and lines; None if too many."""
     con.execute(f"delete from judged where line_number in ({', '.join(map(str, spool.aside)) or 'null'})")
     numbers = [number for number, in con.execute("select line_number from judged where fault is not null").fetchall()]
     if not numbers or len(numbers) > MOST_LOOKED_AT_AGAIN:
-        return None if numbers else []
+        return None if numbers else ([], {})
+    raw = raw_lines(source, set(numbers), vouched=vouched)
     text = scratch / "again"
     with text.open("w", encoding="utf-8") as stream:
-        for number, line in raw_lines(source, set(numbers), vouched=vouched).items():
+        for number, line in raw.items():
             stream.write(json.dumps({"line_number": number, "line": line.decode()}) + "\n")
     con.execute(f"""
         create or replace temp table text_line as from read_ndjson({literal(str(text))},
@@ -136,7 +139,7 @@ def _look_again(
     faults = _by_line(con, format)
     _identify(con, format, options, list(format.inputs))
     _cast_identified(con, format, options, now, first=False)
-    return faults + _faults(con, format.table, format.checks)
+    return faults + _faults(con, format.table, format.checks), raw
 
 
 # --- rows read in Python -----------------------------------------------------------------------
