@@ -162,16 +162,30 @@ def kpis(reading: Reading, words: Words) -> Block:
     title = (
         words.say("kpis_title", count=len(compared), worse=sum(card.status == "worse" for card in compared),
                   better=sum(card.status == "better" for card in compared))
-        if weeks else words.say("kpis_title_none")
+        if compared else words.say("kpis_title_none")
     )
-    return Block("kpis", title, words.say("kpis_summary", weeks=weeks), cards=tuple(cards))
+    planned = sum(card.is_planned for card in cards)
+    stand_in = words.say("kpis_summary", weeks=weeks)
+    summary = (
+        words.say("kpis_summary_planned", planned=planned, count=len(cards), origins=target_origins(reading, words))
+        + (words.say("kpis_summary_rest", weeks=weeks) if planned < len(cards) else "")
+    ) if planned else stand_in
+    return Block("kpis", title, summary, cards=tuple(cards))
+
+
+def target_origins(reading: Reading, words: Words) -> str:
+    """The files that the period's targets are from, with the day each was delivered and what it calls itself."""
+    origins = reading.targets_of_choice.origins or reading.targets.origins
+    return words.joined([words.say("target_origin", file=file, day=words.day(day), source=source) for file, day, source in origins])
 
 
 def _card(
-    words: Words, key: str, value: Any, target: Any, written: Callable[[Any], str], *, unit: str = "", details: tuple[str, ...] = (),
-    history: list[float] | None = None, in_points: bool = False, less_is_better: bool = False,
+    words: Words, key: str, value: Any, stand_in: Any, written: Callable[[Any], str], *, planned: Decimal | None = None,
+    unit: str = "", details: tuple[str, ...] = (), history: list[float] | None = None, in_points: bool = False,
+    less_is_better: bool = False,
 ) -> Card:
-    """A card whose status compares a value with its target."""
+    """A card whose status compares a value with the target delivered for it, else with what stands in for one."""
+    target = stand_in if planned is None else type(value)(planned) if value is not None else planned
     label = words.say(f"kpi_{key}")
     difference = None if value is None or target is None else value - target
     ratio = None if difference is None or not target else float(difference) / abs(float(target))
@@ -187,9 +201,11 @@ def _card(
     history = history or []
     return Card(
         key, label, written(value), unit, details,
-        words.say("kpi_no_target") if target is None else words.say("kpi_target", value=written(target)),
+        words.say("kpi_no_target") if target is None
+        else words.say("kpi_target" if planned is not None else "kpi_stand_in", value=written(target)),
         variance, status, words.say(f"status_{status}"), tuple(history),
         words.say("kpi_history", label=label, count=len(history), first=written(history[0]), last=written(history[-1])) if history else "",
+        planned is not None,
     )
 
 
@@ -201,6 +217,7 @@ def _revenue(reading: Reading, words: Words, weeks: int, base: dict, period_week
     target = base["net_revenue_cny"] / weeks * period_weeks if weeks else None
     return _card(
         words, "revenue", reading.now.get("net_revenue_cny"), target, words.money, unit=words.say("unit_cny"),
+        planned=reading.targets_of_choice.values.get("net_revenue_cny"),
         history=[float(week["net_revenue_cny"]) for week in reading.weeks],
     )
 
@@ -211,6 +228,7 @@ def _margin(reading: Reading, words: Words, base: dict) -> Card:
 
     return _card(
         words, "margin", of(reading.now), of(base), words.percent, in_points=True,
+        planned=reading.targets_of_choice.values.get("gross_margin_ratio"),
         details=(words.say("kpi_margin_detail", amount=words.money(reading.now.get("gross_margin_cny"))),),
         history=[ratio for week in reading.weeks if (ratio := of(week)) is not None],
     )
@@ -224,7 +242,7 @@ def _margin_per_million(reading: Reading, words: Words, weeks: int) -> Card:
     )
     return _card(
         words, "per_million", margin, _per_million("gross_margin_cny", base) if base else None, words.unit_price,
-        unit=words.say("unit_cny"),
+        unit=words.say("unit_cny"), planned=reading.targets_of_choice.values.get("gross_margin_cny_per_million_tokens"),
         details=(words.say("kpi_price_detail", amount=words.unit_price(price)), words.say("kpi_cost_detail", amount=words.unit_price(cost))),
         history=[float(value) for week in reading.weeks_of_models if (value := _per_million("gross_margin_cny", week)) is not None],
     )
@@ -233,7 +251,7 @@ def _margin_per_million(reading: Reading, words: Words, weeks: int) -> Card:
 def _fleet(reading: Reading, words: Words, base: dict) -> Card:
     return _card(
         words, "utilization", _utilization(reading.now) if reading.now else None, _utilization(base) if base else None,
-        words.percent, in_points=True,
+        words.percent, in_points=True, planned=reading.targets_of_choice.values.get("utilization_ratio"),
         details=(words.say("kpi_utilization_detail", amount=words.money(reading.now.get("idle_cny"))),),
         history=[ratio for week in reading.weeks if (ratio := _utilization(week)) is not None],
     )
@@ -245,6 +263,7 @@ def _burn(reading: Reading, words: Words, weeks: int, period_weeks: Decimal) -> 
     history = [float(reading.burned_by_week.get(week["week_start_date"], 0)) for week in reading.weeks] if reading.burned_by_week else []
     return _card(
         words, "burn", now, base / weeks * period_weeks if base else None, words.short, unit=words.say("unit_tokens"),
+        planned=None if reading.choice.segment else reading.targets.values.get("package_consumed_tokens"),
         details=(words.say("kpi_segment_only"),), history=history,
     )
 
@@ -257,22 +276,27 @@ def _payback(reading: Reading, words: Words) -> Card:
         months = float(missing / capital["weekly_gross_cash_cny"]) / WEEKS_PER_MONTH
     return _card(
         words, "payback", months, capital["life_left_months"] if capital else None, words.number,
+        planned=reading.targets.values.get("payback_months"),
         unit=words.say("unit_months"), details=(words.say("kpi_whole_company"),), less_is_better=True,
     )
 
 
 def waterfall(reading: Reading, words: Words) -> Block:
     """From revenue at list price to gross margin."""
-    now, then = reading.now, reading.then
+    now, then, plan = reading.now, reading.then, reading.targets_of_choice.values
     rows = tuple(
         {"measure": measure, "step": words.say(f"step_{measure}"), "now_cny": now[measure] * (sign or 1),
          "before_cny": then[measure] * (sign or 1) if then else None,
-         "change_cny": (now[measure] - then[measure]) * (sign or 1) if then else None, "is_total": sign == 0 or measure == FIRST_STEP}
+         "change_cny": (now[measure] - then[measure]) * (sign or 1) if then else None,
+         "plan_cny": plan[measure] * (sign or 1) if measure in plan else None,
+         "against_plan_cny": (now[measure] - plan[measure]) * (sign or 1) if measure in plan else None, "is_total": sign == 0 or measure == FIRST_STEP}
         for measure, sign in WATERFALL
     ) if now else ()
     table = Table(
         (Column("step", words.say("column_step")), Column("now_cny", words.say("column_now"), "money"),
-         Column("before_cny", words.say("column_before"), "money"), Column("change_cny", words.say("column_change"), "signed_money")),
+         Column("before_cny", words.say("column_before"), "money"), Column("change_cny", words.say("column_change"), "signed_money"),
+         *((Column("plan_cny", words.say("column_plan"), "money"), Column("against_plan_cny", words.say("column_against_plan"), "signed_money"))
+           if any(row["plan_cny"] is not None for row in rows) else ())),
         rows,
     )
     if not now or not now["list_revenue_cny"]:
@@ -281,8 +305,9 @@ def waterfall(reading: Reading, words: Words) -> Block:
     largest = min(losses, key=lambda row: row["now_cny"], default=None)
     kept = now["gross_margin_cny"] / listed * 100
     figure = steps_figure(
-        [Step(row["step"], row["now_cny"], words.money(row["now_cny"]), row["is_total"]) for row in rows],
-        {kind: words.say(f"kind_{kind}") for kind in ("total", "gain", "loss")}, words.say("axis_cny"),
+        [Step(row["step"], row["now_cny"], words.money(row["now_cny"]), row["is_total"], row["plan_cny"] if row["is_total"] else None)
+         for row in rows],
+        {kind: words.say(f"kind_{kind}") for kind in ("total", "gain", "loss", "plan")}, words.say("axis_cny"),
     )
     return Block(
         "waterfall",

@@ -18,6 +18,7 @@ from typing import Any
 
 import duckdb
 
+from dashboards.margin_dashboard.targets import WHOLE_NETWORK, Targets, targets_of
 from orchestration.finance.margin_bridge import KEYS, Bridge, Sold, bridge, total
 from orchestration.sql import literal
 
@@ -291,6 +292,7 @@ _SUMS: dict[str, tuple[str, str]] = {
         left join edition.finance.fct_tranche_cash as cash using (tranche_id)
         order by tranche_id
     """),
+    "targets": ("finance.dim_margin_target", "select * from edition.finance.dim_margin_target order by all"),
     "scenarios": ("finance.fct_what_if_margin", "select * from edition.finance.fct_what_if_margin order by all"),
     "savings": ("finance.fct_scheduling_saving", "select * from edition.finance.fct_scheduling_saving order by all"),
     "shadow": ("finance.fct_shadow_price", "select *, site_id as serving_site_id from edition.finance.fct_shadow_price order by all"),
@@ -441,6 +443,24 @@ class Reading:
         first, following = self._baseline_mondays
         count = max((following - first).days // 7, 0)
         return count, self.sums(self.baseline_where)[0] if count else {}
+
+    @cached_property
+    def targets(self) -> Targets:
+        """Targets of the whole network in the period, whatever the filters."""
+        return self._targets(WHOLE_NETWORK)
+
+    @cached_property
+    def targets_of_choice(self) -> Targets:
+        """Targets of what is chosen: of the network or one site; nobody sets one by product, segment or model."""
+        choice = self.choice
+        if choice.product or choice.segment or choice.model or len(choice.site) > 1:
+            return Targets({})
+        return self._targets(*choice.site)
+
+    def _targets(self, site: str = WHOLE_NETWORK) -> Targets:
+        if self.period is None or not self.snapshot.has("targets"):
+            return Targets({})
+        return targets_of(self.snapshot.query("select * from targets"), self.period.first_date, self.period.last_date, site)
 
     def of_models(self, where: str) -> dict[str, Decimal]:
         """Every measure of what models served, which is what a million tokens is priced and costed by."""

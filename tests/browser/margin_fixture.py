@@ -25,7 +25,7 @@ SMALL_CELL = ("site-01", "small")
 def build_finance(
     folder: Path, weeks: int = 15, site_count: int = 4, model_count: int = 3, tenant_count: int = 24,
     site_names: Mapping[str, str] | None = None, model_ids: Sequence[str] | None = None,
-    tenant_ids: Sequence[str] | None = None, unpriced: bool = False, restated: bool = False,
+    tenant_ids: Sequence[str] | None = None, unpriced: bool = False, restated: bool = False, planned: bool = False,
 ) -> Path:
     """Writes published/finance.duckdb below the folder and returns its path."""
     path = folder / "published" / "finance.duckdb"
@@ -55,6 +55,7 @@ def build_finance(
         _prices(connection, models)
         _charges(connection)
         _planning(connection, sites, models)
+        _targets(connection, planned)
         _quality(connection, restated)
         connection.execute(
             "create table meta.publication as select 'run-of-the-test' as run_id, timestamp '2026-11-24 06:30:00' as published_at, "
@@ -232,6 +233,21 @@ def _charges(connection: duckdb.DuckDBPyConnection) -> None:
             (list_revenue_cny * share)::decimal(38, 9) as "EffectiveCost"
         from finance.fct_margin_daily, (values ('input', 0.5), ('cached_input', 0.2), ('output', 0.3)) as types(token_type, share)
     """)
+
+
+def _targets(connection: duckdb.DuckDBPyConnection, planned: bool) -> None:
+    rows = [("list_revenue_cny", 60_000), ("net_revenue_cny", 70_000), ("gross_margin_cny", 30_000.5), ("gross_margin_ratio", 0.4)]
+    connection.execute("""
+        create table finance.dim_margin_target (
+            measure varchar, site_id varchar, valid_from date, valid_to date, target_value decimal(38, 9), source varchar,
+            confidence varchar, provided_by varchar, delivered_date date
+        )
+    """)
+    for line, (measure, value) in enumerate(rows if planned else [], start=2):
+        connection.execute(
+            "insert into finance.dim_margin_target values (?, 'all', '0001-01-01', '9999-12-31', ?, 'Budget 2026', 'high', ?, '2026-10-01')",
+            [measure, value, f"margin_targets.csv line {line}"],
+        )
 
 
 def _prices(connection: duckdb.DuckDBPyConnection, models: Sequence[str]) -> None:

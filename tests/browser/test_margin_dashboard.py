@@ -95,7 +95,7 @@ def start(published: Path, language: str = "en", **environment: str) -> Iterator
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The dashboard of a plausible network."""
-    yield from start(build_finance(tmp_path_factory.mktemp("margin")))
+    yield from start(build_finance(tmp_path_factory.mktemp("margin"), planned=True))
 
 
 @dataclass
@@ -162,6 +162,21 @@ def money(text: str) -> Decimal:
 def to_the_cent(amount: Decimal) -> Decimal:
     """An amount of the mart as it is shown."""
     return amount.quantize(CENT, ROUND_HALF_UP)
+
+
+def test_a_card_and_the_waterfall_compare_with_the_target_of_the_mart(served: Served, sign_in: Callable[..., Reader]) -> None:
+    """A board that reads a mean of past weeks as its budget, or the budget as another week's, decides on nothing."""
+    page = sign_in(served).open().page
+    targets = dict(served.query("select measure, target_value from finance.dim_margin_target"))
+    [(net,)] = served.query("select sum(net_revenue_cny) from finance.fct_margin_daily where iso_week = '2026-W47'")
+    card = page.locator("[data-kpi=revenue]")
+    assert card.locator(".card-target").text_content() == f"target {targets['net_revenue_cny']:,.2f}"
+    assert money(re.search(r"[+−][\d,]+\.\d\d", card.locator(".card-variance").text_content())[0]) == to_the_cent(net - targets["net_revenue_cny"])
+    assert page.locator("[data-kpi=margin] .card-target").text_content() == f"target {targets['gross_margin_ratio'] * 100:.1f}%"
+    assert "stand-in" in page.locator("[data-kpi=utilization] .card-target").text_content()
+    summary = page.locator("[data-block=kpis]").text_content()
+    assert "2 of 6 targets are as delivered: margin_targets.csv" in summary and "Budget 2026" in summary
+    assert page.locator("[data-block=waterfall] .legendtext", has_text="target").count() == 1
 
 
 def test_the_waterfall_ends_at_the_kpi_and_the_mart_to_the_cent(served: Served, sign_in: Callable[..., Reader]) -> None:
