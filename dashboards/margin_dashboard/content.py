@@ -14,7 +14,14 @@ from typing import Any
 
 from dashboards.bilingual import figure_label, figure_lines
 from dashboards.figures.margin_matrix import matrix_figure
-from dashboards.figures.margin_payback import PATHS, Band, payback_figure, recovery_figure
+from dashboards.figures.margin_payback import (
+    PATHS,
+    Band,
+    Course,
+    courses_figure,
+    payback_figure,
+    recovery_figure,
+)
 from dashboards.figures.margin_prices import Compared, price_figure
 from dashboards.figures.margin_stacks import (
     Part,
@@ -43,6 +50,7 @@ TERMS = ("price_cny", "unit_cost_cny", "volume_cny", "mix_cny", "new_and_retired
 FIRST_STEP = "list_revenue_cny"
 TENANTS_DRAWN = 20
 COHORTS_DRAWN = 6
+TRANCHES_DRAWN = 12
 BOTTLENECKS_DRAWN = 15
 LINE_FROM_RATIO = 0.2
 """Where the best is worth less of its cost than this, a line at the whole cost would leave no room for the bars."""
@@ -708,6 +716,40 @@ def expiry_cliff(reading: Reading, words: Words) -> Block:
     )
 
 
+EXHAUSTION_WEEKS = 13
+EXHAUSTION_PATHS = {"low": "late_date", "base": "base_date", "high": "early_date"}
+
+
+def exhaustion(reading: Reading, words: Words) -> Block:
+    """How many of the grants in force will be used up before they expire, by week, with the band of their burn."""
+    grants = reading.running_out()
+    count = sum(row["grant_count"] for row in grants)
+    columns = (
+        Column("day", words.say("column_day")), Column("high", words.say("path_early"), "count"),
+        Column("base", words.say("path_pace"), "count"), Column("low", words.say("path_late"), "count"),
+    )
+    if not count:
+        return Block("exhaustion", words.say("burn_down_title_empty"), table=Table(columns, ()))
+    today = reading.standing_date
+    days = [today + timedelta(days=7 * week) for week in range(EXHAUSTION_WEEKS + 1)]
+    used_up = {
+        path: [sum(row["grant_count"] for row in grants if row[key] and row[key] <= day and row[key] < row["expires_date"]) for day in days]
+        for path, key in EXHAUSTION_PATHS.items()
+    }
+    rows = tuple({"day": day, **{path: used_up[path][index] for path in used_up}} for index, day in enumerate(days))
+    return Block(
+        "exhaustion",
+        words.say("exhaustion_title", count=words.count(count), weeks=EXHAUSTION_WEEKS,
+                  **{path: words.count(counts[-1]) for path, counts in used_up.items()}),
+        words.say("exhaustion_summary", as_of=words.day(today)),
+        recovery_figure(
+            days, {path: [number / count for number in counts] for path, counts in used_up.items()}, today,
+            {path: words.say(f"path_{name}") for path, name in (("low", "late"), ("base", "pace"), ("high", "early"))}, words.say("axis_used_up"),
+        ),
+        Table(columns, rows),
+    )
+
+
 FUNNEL = ("granted", "activated", "half_burned", "exhausted", "converted", "retained")
 
 
@@ -800,6 +842,57 @@ def recovery(reading: Reading, words: Words) -> Block:
         recovery_figure(days, shares, today, {path: words.say(f"path_{path}") for path, _ in PATHS}, words.say("column_recovered")),
         Table(columns, rows),
     )
+
+
+def tranche_courses(reading: Reading, words: Words) -> Block:
+    """The course of each tranche's cash to its book along the demand paths; what comes back last is drawn first."""
+    today = reading.snapshot.last_date
+    tranches = sorted(
+        (row | {"site": member(reading.snapshot, "site", row["site_id"], words)} for row in reading.tranches() if row["opening_book_cny"]),
+        key=lambda row: (row["payback_date_base"] or date.max, row["payback_date_high"] or date.max, row["tranche_id"]), reverse=True,
+    )
+    rows = tuple(
+        {"tranche_id": row["tranche_id"], "site": row["site"], "accelerator_id": row["accelerator_id"], "path": words.say(f"path_{path}"),
+         "day": day, "back_cny": back, "recovered_ratio": _ratio(back, row["opening_book_cny"])}
+        for row in tranches for path, _ in PATHS for day, back in course(row, path, today)
+    )
+    table = Table(
+        (Column("tranche_id", words.say("column_tranche")), Column("site", words.say("filter_site")), Column("accelerator_id", words.say("column_accelerator")),
+         Column("path", words.say("column_path")), Column("day", words.say("column_day")), Column("back_cny", words.say("column_back"), "money"),
+         Column("recovered_ratio", words.say("column_recovered"), "ratio")), rows,
+    )
+    if not tranches:
+        return Block("courses", words.say("payback_title_empty"), table=table)
+    drawn = tranches[:TRANCHES_DRAWN]
+    figure = courses_figure(
+        [Course(
+            figure_label(f"{row['site']} · {row['accelerator_id']}", 30),
+            {path: [(day, float(back / row["opening_book_cny"])) for day, back in course(row, path, today)] for path, _ in PATHS},
+            row["payback_date_base"],
+        ) for row in drawn], today, {name: words.say(f"path_{name}") for name, _ in PATHS} | {"back": words.say("payback_base")},
+    )
+    last = tranches[0]
+    said = {"tranche": f"{last['site']} · {last['accelerator_id']}", "share": words.percent(_ratio(last["cumulative_gross_cash_cny"], last["opening_book_cny"]), 0)}
+    said |= {path: words.day(last[f"payback_date_{path}"]) if last[f"payback_date_{path}"] else words.say("payback_never") for path, _ in PATHS}
+    return Block(
+        "courses", words.say("courses_title", **said), words.say("courses_summary", drawn=len(drawn), count=len(tranches)), figure, table,
+    )
+
+
+def course(tranche: dict[str, Any], path: str, today: date) -> list[tuple[date, Decimal]]:
+    """The days whose cash is known, as (day, CNY back): the first observed, today, and the payback or the end of life.
+
+    Between them the course is straight. A tranche that does not pay back goes on at today's weekly cash until its life
+    ends; like ``recovered_cny``, never above its book.
+    """
+    book, cash = tranche["opening_book_cny"], tranche["cumulative_gross_cash_cny"]
+    back, ends = tranche[f"payback_date_{path}"], tranche["life_ends_date"]
+    known = [(tranche["observed_from_date"], Decimal(0)), (today, min(cash, book))]
+    if back is not None and back > today:
+        known.append((back, book))
+    elif back is None and ends is not None and ends > today:
+        known.append((ends, min(book, cash + max(tranche["weekly_gross_cash_cny"], Decimal(0)) * (ends - today).days / 7)))
+    return known
 
 
 def month_starts(first: date, last: date, today: date) -> list[date]:
@@ -1017,8 +1110,8 @@ PAGES = (
     Page("overview", EVERY_FILTER, (stamp, kpis, waterfall, margin_bridge, restatements, definitions)),
     Page("matrix", EVERY_FILTER, (stamp, matrix, segments, tenants)),
     Page("economics", ("period", "site", "model"), (stamp, cost_stack, break_even, token_types)),
-    Page("packages", ("period", "segment"), (stamp, burn_down, expiry_cliff, funnel)),
-    Page("payback", ("period", "site"), (stamp, recovery, payback, idle_cost)),
+    Page("packages", ("period", "segment"), (stamp, burn_down, exhaustion, expiry_cliff, funnel)),
+    Page("payback", ("period", "site"), (stamp, recovery, payback, tranche_courses, idle_cost)),
     Page("prices", ("period", "model"), (stamp, prices)),
     Page("planning", ("site", "model"), (stamp, what_if, scheduling, bottlenecks)),
 )

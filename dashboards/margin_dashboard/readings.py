@@ -267,6 +267,17 @@ _SUMS: dict[str, tuple[str, str]] = {
             or usage_date = (select max(usage_date) from edition.finance.fct_package_burndown_daily)
         group by all order by all
     """),
+    "running_out": ("finance.fct_package_burndown_daily", """
+        select
+            usage_date, segment, expires_date, projected_exhaustion_date_early as early_date, projected_exhaustion_date as base_date,
+            projected_exhaustion_date_late as late_date, count(*) as grant_count, sum(remaining_tokens) as remaining_tokens
+        from edition.finance.fct_package_burndown_daily
+        where state = 'active' and (
+            isodow(usage_date) = 7 or usage_date = last_day(usage_date)
+            or usage_date = (select max(usage_date) from edition.finance.fct_package_burndown_daily)
+        )
+        group by all order by all
+    """),
     "conversion": ("finance.fct_trial_conversion", "select * from edition.finance.fct_trial_conversion order by all"),
     "economics": ("finance.fct_unit_economics_weekly", """
         select
@@ -587,6 +598,14 @@ class Reading:
             "sum(recognised_cny)::decimal(38, 9) as recognised_cny, sum(deferred_cny)::decimal(38, 9) as deferred_cny",
             f"usage_date = date {literal(self.standing_date.isoformat())}", skip=("site", "product", "model"),
             tail=f"group by {keys} order by {keys}",
+        )
+
+    def running_out(self) -> list[dict[str, Any]]:
+        """Grants in force on the standing date, by the days on which they would be used up and expire."""
+        if self.standing_date is None:
+            return []
+        return self._select(
+            "running_out", "*", f"usage_date = date {literal(self.standing_date.isoformat())}", skip=("site", "product", "model"),
         )
 
     def funnel(self) -> list[dict[str, Any]]:

@@ -173,7 +173,9 @@ def _packages(connection: duckdb.DuckDBPyConnection, first_date: date) -> None:
             (case when day >= expires_date then 0 else granted - consumed end)::decimal(38, 6) as remaining_tokens,
             consumed - consumed_before as day_consumed_tokens, 100::decimal(38, 9) as price_cny,
             (100 * consumed / granted)::decimal(38, 9) as recognised_cny, (100 - 100 * consumed / granted)::decimal(38, 9) as deferred_cny,
-            null::date as projected_exhaustion_date
+            case when consumed > 0 then day::date + (10 + number)::int end as projected_exhaustion_date,
+            case when consumed > 0 then day::date + (7 + number)::int end as projected_exhaustion_date_early,
+            case when consumed > 0 then day::date + (16 + number)::int end as projected_exhaustion_date_late
         from burned order by 1, 2
     """)
     connection.execute(f"""

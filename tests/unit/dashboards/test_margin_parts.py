@@ -21,7 +21,7 @@ from dashboards.margin_dashboard.access import (
     guard,
 )
 from dashboards.margin_dashboard.blocks import Column, Table
-from dashboards.margin_dashboard.content import merge_small, month_starts, recovered_cny
+from dashboards.margin_dashboard.content import course, merge_small, month_starts, recovered_cny
 from dashboards.margin_dashboard.export import csv_of
 from dashboards.margin_dashboard.readings import Audit, Choice, Snapshot
 from dashboards.margin_dashboard.targets import targets_of
@@ -127,6 +127,10 @@ def test_a_tranches_cash_ends_at_its_book_on_its_day_and_never_beyond() -> None:
     assert [back("base", days) for days in (-100, -50, 0, 20, 40, 400)] == [0, 100, 200, 600, 1000, 1000]
     assert [back("low", days) for days in (7, 70, 700)] == [207, 270, 270]
     assert back("high", 1) == 1000
+    assert course(tranche, "base", today)[1:] == [(today, Decimal(200)), (today + timedelta(days=40), Decimal(1000))]
+    assert course(tranche, "low", today)[1:] == [(today, Decimal(200)), (today + timedelta(days=70), Decimal(270))]
+    for path in ("low", "base"):
+        assert [recovered_cny(tranche, path, day, today) for day, _ in course(tranche, path, today)] == [float(cny) for _, cny in course(tranche, path, today)]
     days = month_starts(date(2026, 9, 28), date(2027, 1, 5), today)
     assert [str(day) for day in days] == ["2026-09-28", "2026-10-01", "2026-11-01", "2026-11-22", "2026-12-01", "2027-01-01", "2027-02-01"]
 
