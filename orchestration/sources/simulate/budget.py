@@ -29,8 +29,8 @@ def margin_targets(demand: Demand, sold: Rows, discounts: Rows, assets: Rows, fi
     lengths = np.stack(
         [demand.input_length * (1 - demand.cached_share), demand.input_length * demand.cached_share, demand.output_length], axis=1,
     )
-    tokens_a_day = demand.daily_requests * lengths.sum(axis=1)
-    paid_a_day = demand.daily_requests * (lengths * _list_prices(network)[demand.model]).sum(axis=1) / MILLION
+    tokens_a_request = lengths.sum(axis=1)
+    paid_a_request = (lengths * _list_prices(network)[demand.model]).sum(axis=1) / MILLION
     charged = np.array([tenant.product == "payg" for tenant in network.tenants])[demand.tenant]
     taken_off = _discounts(demand, discounts)
     capital = {str(row["tranche_id"]): float(row["capital_cny"]) / float(row["life_years"]) / 365.25 * 7 for row in assets}
@@ -38,12 +38,12 @@ def margin_targets(demand: Demand, sold: Rows, discounts: Rows, assets: Rows, fi
     monday = first_day - timedelta(days=first_day.weekday())
     while monday <= network.end_date:
         middle = monday + timedelta(days=3)
-        growth = 7 * demand.growth(middle)[demand.serving]
+        requests = 7 * demand.mean_requests(middle, demand.accelerator_seconds(middle))
         pools = [pool for pool in network.pools if pool.in_service(middle)]
-        served = (paid_a_day * growth * charged).sum()
+        served = (paid_a_request * requests * charged).sum()
         packages = sum(_a_week(row, middle) * float(row["price_cny"]) for row in sold)
         listed = served + _rent(pools)
-        discount = (paid_a_day * growth * charged * taken_off).sum()
+        discount = (paid_a_request * requests * charged * taken_off).sum()
         net = (listed - discount + packages) / after_tax
         costs = {purpose: sum(_cost(pool, network) + capital[f"tranche-{pool.pool_id}"] for pool in pools if pool.purpose == purpose)
                  for purpose in ("serving", "training")}
@@ -51,7 +51,7 @@ def margin_targets(demand: Demand, sold: Rows, discounts: Rows, assets: Rows, fi
         margin_of_models = (served - discount + packages) / after_tax - costs["serving"]
         values = {
             "list_revenue_cny": listed, "net_revenue_cny": net, "gross_margin_cny": margin, "gross_margin_ratio": margin / net,
-            "gross_margin_cny_per_million_tokens": margin_of_models / (tokens_a_day * growth).sum() * MILLION,
+            "gross_margin_cny_per_million_tokens": margin_of_models / (tokens_a_request * requests).sum() * MILLION,
             "package_consumed_tokens": sum(_a_week(row, middle) * int(row["granted_tokens"]) for row in sold),
         }  # fmt: skip
         rows += [
