@@ -284,6 +284,7 @@ STRINGS: dict[str, dict[str, str]] = {key: REPORT_STRINGS[key] for key in OF_REP
     "payback_summary": {"zh": "{since} 时账面 {book} 元，此后已收回 {cash} 元（{share}）。带是需求预测 10% 至 90% 路径，菱形是中位路径，叉是寿命先到。", "en": "Of a book value of {book} CNY on {since}, {cash} CNY ({share}) are back. The band spans the forecast's 10 to 90% demand paths, the diamond is the median, a cross is a life that ends first."},
     "payback_band": {"zh": "10% 至 90% 路径", "en": "10 to 90% paths"},
     "payback_base": {"zh": "中位路径", "en": "median path"},
+    "payback_day": {"zh": "收回日", "en": "all back"},
     "payback_never": {"zh": "寿命内收不回", "en": "not within its life"},
     "column_tranche": {"zh": "批次", "en": "Tranche"},
     "column_accelerator": {"zh": "加速卡", "en": "Accelerator"},
@@ -301,8 +302,8 @@ STRINGS: dict[str, dict[str, str]] = {key: REPORT_STRINGS[key] for key in OF_REP
     "recovery_title_slow": {"zh": "资本已收回 {share}；中位路径上 {last} 收回 {end}，不到一半", "en": "{share} of the capital is back; on the median path {end} by {last}, less than half"},
     "recovery_summary": {"zh": "期初账面 {book} 元中已收回的部分。线在已知的三点之间为直线：观测起点、今天、各批的收回日。", "en": "Share of an opening book of {book} CNY. Lines are straight between the days that are known: the first day observed, today, and each tranche's day of payback."},
     "courses_title": {
-        "zh": "最晚收回的是 {tranche}：已收回 {share}，中位路径 {base}（90% 路径 {high}，10% 路径 {low}）",
-        "en": "The last to come back is {tranche}: {share} is back, the rest by {base} on the median path ({high} on the 90%, {low} on the 10% path)",
+        "zh": "最晚收回的是 {tranche}：已收回 {share}；收回日：中位路径 {base}，90% 路径 {high}，10% 路径 {low}",
+        "en": "Last to come back is {tranche}, {share} is back; all of it on the median path: {base}, 90% path: {high}, 10% path: {low}",
     },
     "courses_summary": {
         "zh": "每格一批资产，为账面已收回的比例，三条线是需求的 10%、50%、90% 路径，菱形是中位路径的收回日。图中为最晚的 {drawn} 批（共 {count} 批），表中为全部；筛选站点可看其他批次。",

@@ -118,5 +118,6 @@ def courses_figure(courses: Sequence[Course], today: date, names: dict[str, str]
     figure.update_xaxes(type="date", nticks=5)
     figure.update_yaxes(range=[0, 1.12], tickformat=".0%", nticks=4)
     figure.update_annotations(font={"size": 12}, yshift=-2)
-    figure.update_layout(template=theme.TEMPLATE, height=120 + 125 * down)
+    # The legend stands above the first panels' titles, which stand above the panels.
+    figure.update_layout(template=theme.TEMPLATE, height=150 + 125 * down, margin={"t": 100}, legend={"y": 1 + 0.2 / down})
     return figure

@@ -869,7 +869,7 @@ def tranche_courses(reading: Reading, words: Words) -> Block:
             figure_label(f"{row['site']} · {row['accelerator_id']}", 30),
             {path: [(day, float(back / row["opening_book_cny"])) for day, back in course(row, path, today)] for path, _ in PATHS},
             row["payback_date_base"],
-        ) for row in drawn], today, {name: words.say(f"path_{name}") for name, _ in PATHS} | {"back": words.say("payback_base")},
+        ) for row in drawn], today, {name: words.say(f"path_{name}") for name, _ in PATHS} | {"back": words.say("payback_day")},
     )
     last = tranches[0]
     said = {"tranche": f"{last['site']} · {last['accelerator_id']}", "share": words.percent(_ratio(last["cumulative_gross_cash_cny"], last["opening_book_cny"]), 0)}

@@ -238,7 +238,7 @@ def _charges(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _targets(connection: duckdb.DuckDBPyConnection, planned: bool) -> None:
-    rows = [("list_revenue_cny", 60_000), ("net_revenue_cny", 70_000), ("gross_margin_cny", 30_000.5), ("gross_margin_ratio", 0.4)]
+    rows = [("list_revenue_cny", 310_000), ("net_revenue_cny", 480_000), ("gross_margin_cny", 330_000.5), ("gross_margin_ratio", 0.65)]
     connection.execute("""
         create table finance.dim_margin_target (
             measure varchar, site_id varchar, valid_from date, valid_to date, target_value decimal(38, 9), source varchar,

@@ -179,6 +179,22 @@ def test_a_card_and_the_waterfall_compare_with_the_target_of_the_mart(served: Se
     assert page.locator("[data-block=waterfall] .legendtext", has_text="target").count() == 1
 
 
+def test_the_course_of_a_tranche_is_that_of_the_mart_to_the_cent(served: Served, sign_in: Callable[..., Reader]) -> None:
+    """A curve that ends on another day, or at another sum, than the table of tranches is a second opinion."""
+    page = sign_in(served).open("/payback").page
+    block = page.locator("[data-block=courses]")
+    block.locator("summary").click()
+    shown = {
+        (cells[0], cells[3], cells[4]): money(cells[5])
+        for cells in (row.locator("td").all_text_contents() for row in block.locator("tbody tr").all())
+    }
+    rows = served.query("select tranche_id, opening_book_cny, cumulative_gross_cash_cny, payback_date_base, payback_date_low from finance.fct_capital_payback")
+    for tranche, book, cash, base, low in rows:
+        assert shown[tranche, "median path", "2026-11-22"] == to_the_cent(cash)
+        if base:
+            assert shown[tranche, "median path", str(base)] == shown[tranche, "10% path", str(low)] == to_the_cent(book)
+
+
 def test_the_waterfall_ends_at_the_kpi_and_the_mart_to_the_cent(served: Served, sign_in: Callable[..., Reader]) -> None:
     """A waterfall that ends elsewhere than the headline makes a board doubt both."""
     reader = sign_in(served).open()
