@@ -41,6 +41,7 @@ MART_KEYS: dict[str, tuple[str, ...]] = {
 # The same in the finance edition.
 FINANCE_KEYS: dict[str, tuple[str, ...]] = {
     "finance.fct_margin_daily": ("usage_date", "serving_site_id", "tenant_id", "model_id", "product"),
+    "finance.dim_margin_target": ("measure", "site_id", "valid_from"),
     "finance.fct_unit_economics_weekly": ("iso_week", "site_id", "model_id"),
     "finance.fct_price_position": ("price_date", "model_id", "token_type", "vendor", "model_name"),
     "finance.fct_package_burndown_daily": ("usage_date", "subscription_id"),

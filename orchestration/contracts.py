@@ -570,10 +570,31 @@ EXCHANGE_RATES = _reference(
     Column("cny_per_unit", pl.Decimal(18, 6), "Worth of one unit.", unit="CNY", required=True, minimum=0.000001),
 )
 
+TARGET_AMOUNTS = (
+    "list_revenue_cny", "discount_cny", "package_revenue_cny", "breakage_cny", "tax_cny", "net_revenue_cny", "energy_cny",
+    "depreciation_cny", "network_cny", "operations_cny", "idle_cny", "gross_margin_cny", "package_consumed_tokens",
+)
+"""Measures whose target is an amount a week: a period's is that of its days."""
+TARGET_LEVELS = ("gross_margin_ratio", "gross_margin_cny_per_million_tokens", "utilization_ratio", "payback_months")
+"""Measures whose target does not grow with the period."""
+MARGIN_TARGETS = _reference(
+    "margin_targets", ("measure", "site_id"), "What management sets out to reach (a budget or plan), by measure and site.",
+    _text("measure", "An amount of finance.fct_margin_daily or package_consumed_tokens, a week; or gross_margin_ratio, "
+          "gross_margin_cny_per_million_tokens, utilization_ratio, payback_months.", required=True,
+          allowed=(*TARGET_AMOUNTS, *TARGET_LEVELS)),
+    _text("site_id", "Site; all for the whole network.", required=True, default="all"),
+    Column("target_value", pl.Decimal(18, 4), "What is to be reached; costs, discounts and tax are positive.",
+           unit="that of the measure; amounts are for 7 days", required=True),
+    rules=(
+        ("ratio_above_one", "measure not in ('gross_margin_ratio', 'utilization_ratio') or target_value <= 1", "a ratio is at most 1: write 0.35 for 35%"),
+        ("negative_target", "starts_with(measure, 'gross_margin_') or target_value >= 0", "only a margin can be negative"),
+    ),
+)
+
 FINANCE_REFERENCE_TABLES = (
     PRICE_BOOK, RENTAL_PRICES, DISCOUNTS, TAX_RATES, PACKAGES, PACKAGE_WEIGHTS, SUBSCRIPTIONS, POWER_TARIFFS, SITE_POWER,
     OPERATIONS_COSTS, LINK_COSTS, CAPITAL_ASSETS, ACCELERATOR_PRICES, COMPETITOR_PRICES,
-    EXCHANGE_RATES,
+    EXCHANGE_RATES, MARGIN_TARGETS,
 )
 REFERENCE_TABLES = (
     SITES, LINKS, ACCELERATORS, NODE_POOLS, PLANNED_DELIVERIES, TENANTS, MODELS, THROUGHPUT, HOLIDAYS,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from dashboards import theme
 
@@ -74,4 +75,49 @@ def recovery_figure(days: Sequence[date], shares: dict[str, Sequence[float]], to
         template=theme.TEMPLATE, height=330, hovermode="x unified", xaxis={"type": "date"},
         yaxis={"range": [0, 1.02], "tickformat": ".0%", "title": {"text": axis_title}},
     )
+    return figure
+
+
+@dataclass(frozen=True)
+class Course:
+    """One tranche: along each demand path the days whose share of the book is known, and its day of payback (None: none)."""
+
+    label: str
+    points: dict[str, Sequence[tuple[date, float]]]
+    payback: date | None
+
+
+COURSES_ACROSS = 2
+
+
+def courses_figure(courses: Sequence[Course], today: date, names: dict[str, str]) -> go.Figure:
+    """A small panel a tranche on common axes: a line a demand path, a diamond on the median's day of payback.
+
+    ``names`` are the words for the paths and for the day of payback; labels must be figure labels already.
+    """
+    down = -(-len(courses) // COURSES_ACROSS)
+    figure = make_subplots(
+        rows=down, cols=COURSES_ACROSS, shared_xaxes="all", shared_yaxes="all", subplot_titles=[course.label for course in courses],
+        vertical_spacing=0.3 / down, horizontal_spacing=0.05,
+    )
+    for index, course in enumerate(courses):
+        place = {"row": index // COURSES_ACROSS + 1, "col": index % COURSES_ACROSS + 1}
+        for path, dash in PATHS:
+            figure.add_scatter(
+                x=[day for day, _ in course.points[path]], y=[share for _, share in course.points[path]], mode="lines", name=names[path],
+                meta=path, legendgroup=path, showlegend=index == 0, hovertemplate="%{x|%Y-%m-%d}: %{y:.0%}",
+                line={"color": theme.BLUE, "dash": dash, "width": 2.4 if path == "base" else 1.5}, **place,
+            )
+        figure.add_scatter(
+            x=[course.payback], y=[1.0 if course.payback else None], mode="markers+text", name=names["back"], meta="payback", legendgroup="back",
+            showlegend=index == 0, text=[f"{course.payback:%Y-%m}" if course.payback else ""], textposition="bottom right", textfont={"size": 11},
+            marker={"symbol": "diamond", "size": 8, "color": theme.BLUE, "line": {"color": theme.INK, "width": 0.8}},
+            hovertemplate="%{x|%Y-%m-%d}", cliponaxis=False, **place,
+        )
+    figure.add_vline(x=today, line={"color": theme.STRONG_LINE, "dash": "dot", "width": 1.2})
+    figure.update_xaxes(type="date", nticks=5)
+    figure.update_yaxes(range=[0, 1.12], tickformat=".0%", nticks=4)
+    figure.update_annotations(font={"size": 12}, yshift=-2)
+    # The legend stands above the first panels' titles, which stand above the panels.
+    figure.update_layout(template=theme.TEMPLATE, height=150 + 125 * down, margin={"t": 100}, legend={"y": 1 + 0.2 / down})
     return figure

@@ -31,6 +31,8 @@ class Step:
     amount: Decimal
     written: str
     is_total: bool = False
+    planned: Decimal | None = None
+    """Of a total, what it should be."""
 
     @property
     def kind(self) -> str:
@@ -39,9 +41,9 @@ class Step:
 
 
 def steps_figure(steps: Sequence[Step], names: dict[str, str], axis_title: str) -> go.Figure:
-    """One bar a step, the first on top, with its amount written beside it.
+    """One bar a step, the first on top, with its amount written beside it; an empty frame around what a total should be.
 
-    ``names`` are the words for total, gain and loss; labels must be figure labels already.
+    The legend takes the frames away and brings them back. ``names`` are the words for total, gain, loss and plan; labels must be figure labels already.
     """
     figure = go.Figure()
     running = Decimal(0)
@@ -64,7 +66,14 @@ def steps_figure(steps: Sequence[Step], names: dict[str, str], axis_title: str) 
                     "pattern": {"shape": pattern, "fillmode": "overlay", "fgcolor": theme.INK, "size": 6,
                                 "solidity": 0.25, "fgopacity": 0.65}},
         )
-    low, high = min(ends), max(ends)
+    planned = [step for step in steps if step.planned is not None]
+    if planned:
+        figure.add_bar(
+            y=[step.label for step in planned], x=[float(step.planned) for step in planned], orientation="h", width=0.9,
+            name=names["plan"], meta="plan", hovertemplate="%{y}: %{x:,.2f}<extra></extra>",
+            marker={"color": "rgba(0,0,0,0)", "line": {"color": theme.INK, "width": 2}},
+        )
+    low, high = min(ends), max([*ends, *(float(step.planned) for step in planned)])
     reach = (high - low) or 1.0
     figure.add_scatter(
         y=[step.label for _, step in places],

@@ -78,6 +78,8 @@ class Card:
     status_word: str
     history: tuple[float, ...]
     history_words: str
+    is_planned: bool = False
+    """Whether its target was delivered, and is no stand-in."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,14 @@ from typing import Any
 
 from dashboards.bilingual import figure_label, figure_lines
 from dashboards.figures.margin_matrix import matrix_figure
-from dashboards.figures.margin_payback import PATHS, Band, payback_figure, recovery_figure
+from dashboards.figures.margin_payback import (
+    PATHS,
+    Band,
+    Course,
+    courses_figure,
+    payback_figure,
+    recovery_figure,
+)
 from dashboards.figures.margin_prices import Compared, price_figure
 from dashboards.figures.margin_stacks import (
     Part,
@@ -43,6 +50,7 @@ TERMS = ("price_cny", "unit_cost_cny", "volume_cny", "mix_cny", "new_and_retired
 FIRST_STEP = "list_revenue_cny"
 TENANTS_DRAWN = 20
 COHORTS_DRAWN = 6
+TRANCHES_DRAWN = 12
 BOTTLENECKS_DRAWN = 15
 LINE_FROM_RATIO = 0.2
 """Where the best is worth less of its cost than this, a line at the whole cost would leave no room for the bars."""
@@ -162,16 +170,30 @@ def kpis(reading: Reading, words: Words) -> Block:
     title = (
         words.say("kpis_title", count=len(compared), worse=sum(card.status == "worse" for card in compared),
                   better=sum(card.status == "better" for card in compared))
-        if weeks else words.say("kpis_title_none")
+        if compared else words.say("kpis_title_none")
     )
-    return Block("kpis", title, words.say("kpis_summary", weeks=weeks), cards=tuple(cards))
+    planned = sum(card.is_planned for card in cards)
+    stand_in = words.say("kpis_summary", weeks=weeks)
+    summary = (
+        words.say("kpis_summary_planned", planned=planned, count=len(cards), origins=target_origins(reading, words))
+        + (words.say("kpis_summary_rest", weeks=weeks) if planned < len(cards) else "")
+    ) if planned else stand_in
+    return Block("kpis", title, summary, cards=tuple(cards))
+
+
+def target_origins(reading: Reading, words: Words) -> str:
+    """The files that the period's targets are from, with the day each was delivered and what it calls itself."""
+    origins = reading.targets_of_choice.origins or reading.targets.origins
+    return words.joined([words.say("target_origin", file=file, day=words.day(day), source=source) for file, day, source in origins])
 
 
 def _card(
-    words: Words, key: str, value: Any, target: Any, written: Callable[[Any], str], *, unit: str = "", details: tuple[str, ...] = (),
-    history: list[float] | None = None, in_points: bool = False, less_is_better: bool = False,
+    words: Words, key: str, value: Any, stand_in: Any, written: Callable[[Any], str], *, planned: Decimal | None = None,
+    unit: str = "", details: tuple[str, ...] = (), history: list[float] | None = None, in_points: bool = False,
+    less_is_better: bool = False,
 ) -> Card:
-    """A card whose status compares a value with its target."""
+    """A card whose status compares a value with the target delivered for it, else with what stands in for one."""
+    target = stand_in if planned is None else type(value)(planned) if value is not None else planned
     label = words.say(f"kpi_{key}")
     difference = None if value is None or target is None else value - target
     ratio = None if difference is None or not target else float(difference) / abs(float(target))
@@ -187,9 +209,11 @@ def _card(
     history = history or []
     return Card(
         key, label, written(value), unit, details,
-        words.say("kpi_no_target") if target is None else words.say("kpi_target", value=written(target)),
+        words.say("kpi_no_target") if target is None
+        else words.say("kpi_target" if planned is not None else "kpi_stand_in", value=written(target)),
         variance, status, words.say(f"status_{status}"), tuple(history),
         words.say("kpi_history", label=label, count=len(history), first=written(history[0]), last=written(history[-1])) if history else "",
+        planned is not None,
     )
 
 
@@ -201,6 +225,7 @@ def _revenue(reading: Reading, words: Words, weeks: int, base: dict, period_week
     target = base["net_revenue_cny"] / weeks * period_weeks if weeks else None
     return _card(
         words, "revenue", reading.now.get("net_revenue_cny"), target, words.money, unit=words.say("unit_cny"),
+        planned=reading.targets_of_choice.values.get("net_revenue_cny"),
         history=[float(week["net_revenue_cny"]) for week in reading.weeks],
     )
 
@@ -211,6 +236,7 @@ def _margin(reading: Reading, words: Words, base: dict) -> Card:
 
     return _card(
         words, "margin", of(reading.now), of(base), words.percent, in_points=True,
+        planned=reading.targets_of_choice.values.get("gross_margin_ratio"),
         details=(words.say("kpi_margin_detail", amount=words.money(reading.now.get("gross_margin_cny"))),),
         history=[ratio for week in reading.weeks if (ratio := of(week)) is not None],
     )
@@ -224,7 +250,7 @@ def _margin_per_million(reading: Reading, words: Words, weeks: int) -> Card:
     )
     return _card(
         words, "per_million", margin, _per_million("gross_margin_cny", base) if base else None, words.unit_price,
-        unit=words.say("unit_cny"),
+        unit=words.say("unit_cny"), planned=reading.targets_of_choice.values.get("gross_margin_cny_per_million_tokens"),
         details=(words.say("kpi_price_detail", amount=words.unit_price(price)), words.say("kpi_cost_detail", amount=words.unit_price(cost))),
         history=[float(value) for week in reading.weeks_of_models if (value := _per_million("gross_margin_cny", week)) is not None],
     )
@@ -233,7 +259,7 @@ def _margin_per_million(reading: Reading, words: Words, weeks: int) -> Card:
 def _fleet(reading: Reading, words: Words, base: dict) -> Card:
     return _card(
         words, "utilization", _utilization(reading.now) if reading.now else None, _utilization(base) if base else None,
-        words.percent, in_points=True,
+        words.percent, in_points=True, planned=reading.targets_of_choice.values.get("utilization_ratio"),
         details=(words.say("kpi_utilization_detail", amount=words.money(reading.now.get("idle_cny"))),),
         history=[ratio for week in reading.weeks if (ratio := _utilization(week)) is not None],
     )
@@ -245,6 +271,7 @@ def _burn(reading: Reading, words: Words, weeks: int, period_weeks: Decimal) -> 
     history = [float(reading.burned_by_week.get(week["week_start_date"], 0)) for week in reading.weeks] if reading.burned_by_week else []
     return _card(
         words, "burn", now, base / weeks * period_weeks if base else None, words.short, unit=words.say("unit_tokens"),
+        planned=None if reading.choice.segment else reading.targets.values.get("package_consumed_tokens"),
         details=(words.say("kpi_segment_only"),), history=history,
     )
 
@@ -257,22 +284,27 @@ def _payback(reading: Reading, words: Words) -> Card:
         months = float(missing / capital["weekly_gross_cash_cny"]) / WEEKS_PER_MONTH
     return _card(
         words, "payback", months, capital["life_left_months"] if capital else None, words.number,
+        planned=reading.targets.values.get("payback_months"),
         unit=words.say("unit_months"), details=(words.say("kpi_whole_company"),), less_is_better=True,
     )
 
 
 def waterfall(reading: Reading, words: Words) -> Block:
     """From revenue at list price to gross margin."""
-    now, then = reading.now, reading.then
+    now, then, plan = reading.now, reading.then, reading.targets_of_choice.values
     rows = tuple(
         {"measure": measure, "step": words.say(f"step_{measure}"), "now_cny": now[measure] * (sign or 1),
          "before_cny": then[measure] * (sign or 1) if then else None,
-         "change_cny": (now[measure] - then[measure]) * (sign or 1) if then else None, "is_total": sign == 0 or measure == FIRST_STEP}
+         "change_cny": (now[measure] - then[measure]) * (sign or 1) if then else None,
+         "plan_cny": plan[measure] * (sign or 1) if measure in plan else None,
+         "against_plan_cny": (now[measure] - plan[measure]) * (sign or 1) if measure in plan else None, "is_total": sign == 0 or measure == FIRST_STEP}
         for measure, sign in WATERFALL
     ) if now else ()
     table = Table(
         (Column("step", words.say("column_step")), Column("now_cny", words.say("column_now"), "money"),
-         Column("before_cny", words.say("column_before"), "money"), Column("change_cny", words.say("column_change"), "signed_money")),
+         Column("before_cny", words.say("column_before"), "money"), Column("change_cny", words.say("column_change"), "signed_money"),
+         *((Column("plan_cny", words.say("column_plan"), "money"), Column("against_plan_cny", words.say("column_against_plan"), "signed_money"))
+           if any(row["plan_cny"] is not None for row in rows) else ())),
         rows,
     )
     if not now or not now["list_revenue_cny"]:
@@ -281,8 +313,9 @@ def waterfall(reading: Reading, words: Words) -> Block:
     largest = min(losses, key=lambda row: row["now_cny"], default=None)
     kept = now["gross_margin_cny"] / listed * 100
     figure = steps_figure(
-        [Step(row["step"], row["now_cny"], words.money(row["now_cny"]), row["is_total"]) for row in rows],
-        {kind: words.say(f"kind_{kind}") for kind in ("total", "gain", "loss")}, words.say("axis_cny"),
+        [Step(row["step"], row["now_cny"], words.money(row["now_cny"]), row["is_total"], row["plan_cny"] if row["is_total"] else None)
+         for row in rows],
+        {kind: words.say(f"kind_{kind}") for kind in ("total", "gain", "loss", "plan")}, words.say("axis_cny"),
     )
     return Block(
         "waterfall",
@@ -683,6 +716,40 @@ def expiry_cliff(reading: Reading, words: Words) -> Block:
     )
 
 
+EXHAUSTION_WEEKS = 13
+EXHAUSTION_PATHS = {"low": "late_date", "base": "base_date", "high": "early_date"}
+
+
+def exhaustion(reading: Reading, words: Words) -> Block:
+    """How many of the grants in force will be used up before they expire, by week, with the band of their burn."""
+    grants = reading.running_out()
+    count = sum(row["grant_count"] for row in grants)
+    columns = (
+        Column("day", words.say("column_day")), Column("high", words.say("path_early"), "count"),
+        Column("base", words.say("path_pace"), "count"), Column("low", words.say("path_late"), "count"),
+    )
+    if not count:
+        return Block("exhaustion", words.say("burn_down_title_empty"), table=Table(columns, ()))
+    today = reading.standing_date
+    days = [today + timedelta(days=7 * week) for week in range(EXHAUSTION_WEEKS + 1)]
+    used_up = {
+        path: [sum(row["grant_count"] for row in grants if row[key] and row[key] <= day and row[key] < row["expires_date"]) for day in days]
+        for path, key in EXHAUSTION_PATHS.items()
+    }
+    rows = tuple({"day": day, **{path: used_up[path][index] for path in used_up}} for index, day in enumerate(days))
+    return Block(
+        "exhaustion",
+        words.say("exhaustion_title", count=words.count(count), weeks=EXHAUSTION_WEEKS,
+                  **{path: words.count(counts[-1]) for path, counts in used_up.items()}),
+        words.say("exhaustion_summary", as_of=words.day(today)),
+        recovery_figure(
+            days, {path: [number / count for number in counts] for path, counts in used_up.items()}, today,
+            {path: words.say(f"path_{name}") for path, name in (("low", "late"), ("base", "pace"), ("high", "early"))}, words.say("axis_used_up"),
+        ),
+        Table(columns, rows),
+    )
+
+
 FUNNEL = ("granted", "activated", "half_burned", "exhausted", "converted", "retained")
 
 
@@ -775,6 +842,57 @@ def recovery(reading: Reading, words: Words) -> Block:
         recovery_figure(days, shares, today, {path: words.say(f"path_{path}") for path, _ in PATHS}, words.say("column_recovered")),
         Table(columns, rows),
     )
+
+
+def tranche_courses(reading: Reading, words: Words) -> Block:
+    """The course of each tranche's cash to its book along the demand paths; what comes back last is drawn first."""
+    today = reading.snapshot.last_date
+    tranches = sorted(
+        (row | {"site": member(reading.snapshot, "site", row["site_id"], words)} for row in reading.tranches() if row["opening_book_cny"]),
+        key=lambda row: (row["payback_date_base"] or date.max, row["payback_date_high"] or date.max, row["tranche_id"]), reverse=True,
+    )
+    rows = tuple(
+        {"tranche_id": row["tranche_id"], "site": row["site"], "accelerator_id": row["accelerator_id"], "path": words.say(f"path_{path}"),
+         "day": day, "back_cny": back, "recovered_ratio": _ratio(back, row["opening_book_cny"])}
+        for row in tranches for path, _ in PATHS for day, back in course(row, path, today)
+    )
+    table = Table(
+        (Column("tranche_id", words.say("column_tranche")), Column("site", words.say("filter_site")), Column("accelerator_id", words.say("column_accelerator")),
+         Column("path", words.say("column_path")), Column("day", words.say("column_day")), Column("back_cny", words.say("column_back"), "money"),
+         Column("recovered_ratio", words.say("column_recovered"), "ratio")), rows,
+    )
+    if not tranches:
+        return Block("courses", words.say("payback_title_empty"), table=table)
+    drawn = tranches[:TRANCHES_DRAWN]
+    figure = courses_figure(
+        [Course(
+            figure_label(f"{row['site']} · {row['accelerator_id']}", 30),
+            {path: [(day, float(back / row["opening_book_cny"])) for day, back in course(row, path, today)] for path, _ in PATHS},
+            row["payback_date_base"],
+        ) for row in drawn], today, {name: words.say(f"path_{name}") for name, _ in PATHS} | {"back": words.say("payback_day")},
+    )
+    last = tranches[0]
+    said = {"tranche": f"{last['site']} · {last['accelerator_id']}", "share": words.percent(_ratio(last["cumulative_gross_cash_cny"], last["opening_book_cny"]), 0)}
+    said |= {path: words.day(last[f"payback_date_{path}"]) if last[f"payback_date_{path}"] else words.say("payback_never") for path, _ in PATHS}
+    return Block(
+        "courses", words.say("courses_title", **said), words.say("courses_summary", drawn=len(drawn), count=len(tranches)), figure, table,
+    )
+
+
+def course(tranche: dict[str, Any], path: str, today: date) -> list[tuple[date, Decimal]]:
+    """The days whose cash is known, as (day, CNY back): the first observed, today, and the payback or the end of life.
+
+    Between them the course is straight. A tranche that does not pay back goes on at today's weekly cash until its life
+    ends; like ``recovered_cny``, never above its book.
+    """
+    book, cash = tranche["opening_book_cny"], tranche["cumulative_gross_cash_cny"]
+    back, ends = tranche[f"payback_date_{path}"], tranche["life_ends_date"]
+    known = [(tranche["observed_from_date"], Decimal(0)), (today, min(cash, book))]
+    if back is not None and back > today:
+        known.append((back, book))
+    elif back is None and ends is not None and ends > today:
+        known.append((ends, min(book, cash + max(tranche["weekly_gross_cash_cny"], Decimal(0)) * (ends - today).days / 7)))
+    return known
 
 
 def month_starts(first: date, last: date, today: date) -> list[date]:
@@ -992,8 +1110,8 @@ PAGES = (
     Page("overview", EVERY_FILTER, (stamp, kpis, waterfall, margin_bridge, restatements, definitions)),
     Page("matrix", EVERY_FILTER, (stamp, matrix, segments, tenants)),
     Page("economics", ("period", "site", "model"), (stamp, cost_stack, break_even, token_types)),
-    Page("packages", ("period", "segment"), (stamp, burn_down, expiry_cliff, funnel)),
-    Page("payback", ("period", "site"), (stamp, recovery, payback, idle_cost)),
+    Page("packages", ("period", "segment"), (stamp, burn_down, exhaustion, expiry_cliff, funnel)),
+    Page("payback", ("period", "site"), (stamp, recovery, payback, tranche_courses, idle_cost)),
     Page("prices", ("period", "model"), (stamp, prices)),
     Page("planning", ("site", "model"), (stamp, what_if, scheduling, bottlenecks)),
 )

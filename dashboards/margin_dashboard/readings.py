@@ -18,6 +18,7 @@ from typing import Any
 
 import duckdb
 
+from dashboards.margin_dashboard.targets import WHOLE_NETWORK, Targets, targets_of
 from orchestration.finance.margin_bridge import KEYS, Bridge, Sold, bridge, total
 from orchestration.sql import literal
 
@@ -266,6 +267,17 @@ _SUMS: dict[str, tuple[str, str]] = {
             or usage_date = (select max(usage_date) from edition.finance.fct_package_burndown_daily)
         group by all order by all
     """),
+    "running_out": ("finance.fct_package_burndown_daily", """
+        select
+            usage_date, segment, expires_date, projected_exhaustion_date_early as early_date, projected_exhaustion_date as base_date,
+            projected_exhaustion_date_late as late_date, count(*) as grant_count, sum(remaining_tokens) as remaining_tokens
+        from edition.finance.fct_package_burndown_daily
+        where state = 'active' and (
+            isodow(usage_date) = 7 or usage_date = last_day(usage_date)
+            or usage_date = (select max(usage_date) from edition.finance.fct_package_burndown_daily)
+        )
+        group by all order by all
+    """),
     "conversion": ("finance.fct_trial_conversion", "select * from edition.finance.fct_trial_conversion order by all"),
     "economics": ("finance.fct_unit_economics_weekly", """
         select
@@ -291,6 +303,7 @@ _SUMS: dict[str, tuple[str, str]] = {
         left join edition.finance.fct_tranche_cash as cash using (tranche_id)
         order by tranche_id
     """),
+    "targets": ("finance.dim_margin_target", "select * from edition.finance.dim_margin_target order by all"),
     "scenarios": ("finance.fct_what_if_margin", "select * from edition.finance.fct_what_if_margin order by all"),
     "savings": ("finance.fct_scheduling_saving", "select * from edition.finance.fct_scheduling_saving order by all"),
     "shadow": ("finance.fct_shadow_price", "select *, site_id as serving_site_id from edition.finance.fct_shadow_price order by all"),
@@ -442,6 +455,24 @@ class Reading:
         count = max((following - first).days // 7, 0)
         return count, self.sums(self.baseline_where)[0] if count else {}
 
+    @cached_property
+    def targets(self) -> Targets:
+        """Targets of the whole network in the period, whatever the filters."""
+        return self._targets(WHOLE_NETWORK)
+
+    @cached_property
+    def targets_of_choice(self) -> Targets:
+        """Targets of what is chosen: of the network or one site; nobody sets one by product, segment or model."""
+        choice = self.choice
+        if choice.product or choice.segment or choice.model or len(choice.site) > 1:
+            return Targets({})
+        return self._targets(*choice.site)
+
+    def _targets(self, site: str = WHOLE_NETWORK) -> Targets:
+        if self.period is None or not self.snapshot.has("targets"):
+            return Targets({})
+        return targets_of(self.snapshot.query("select * from targets"), self.period.first_date, self.period.last_date, site)
+
     def of_models(self, where: str) -> dict[str, Decimal]:
         """Every measure of what models served, which is what a million tokens is priced and costed by."""
         return self.sums(where, also=OF_MODELS)[0]
@@ -567,6 +598,14 @@ class Reading:
             "sum(recognised_cny)::decimal(38, 9) as recognised_cny, sum(deferred_cny)::decimal(38, 9) as deferred_cny",
             f"usage_date = date {literal(self.standing_date.isoformat())}", skip=("site", "product", "model"),
             tail=f"group by {keys} order by {keys}",
+        )
+
+    def running_out(self) -> list[dict[str, Any]]:
+        """Grants in force on the standing date, by the days on which they would be used up and expire."""
+        if self.standing_date is None:
+            return []
+        return self._select(
+            "running_out", "*", f"usage_date = date {literal(self.standing_date.isoformat())}", skip=("site", "product", "model"),
         )
 
     def funnel(self) -> list[dict[str, Any]]:

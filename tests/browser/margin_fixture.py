@@ -25,7 +25,7 @@ SMALL_CELL = ("site-01", "small")
 def build_finance(
     folder: Path, weeks: int = 15, site_count: int = 4, model_count: int = 3, tenant_count: int = 24,
     site_names: Mapping[str, str] | None = None, model_ids: Sequence[str] | None = None,
-    tenant_ids: Sequence[str] | None = None, unpriced: bool = False, restated: bool = False,
+    tenant_ids: Sequence[str] | None = None, unpriced: bool = False, restated: bool = False, planned: bool = False,
 ) -> Path:
     """Writes published/finance.duckdb below the folder and returns its path."""
     path = folder / "published" / "finance.duckdb"
@@ -55,6 +55,7 @@ def build_finance(
         _prices(connection, models)
         _charges(connection)
         _planning(connection, sites, models)
+        _targets(connection, planned)
         _quality(connection, restated)
         connection.execute(
             "create table meta.publication as select 'run-of-the-test' as run_id, timestamp '2026-11-24 06:30:00' as published_at, "
@@ -172,7 +173,9 @@ def _packages(connection: duckdb.DuckDBPyConnection, first_date: date) -> None:
             (case when day >= expires_date then 0 else granted - consumed end)::decimal(38, 6) as remaining_tokens,
             consumed - consumed_before as day_consumed_tokens, 100::decimal(38, 9) as price_cny,
             (100 * consumed / granted)::decimal(38, 9) as recognised_cny, (100 - 100 * consumed / granted)::decimal(38, 9) as deferred_cny,
-            null::date as projected_exhaustion_date
+            case when consumed > 0 then day::date + (10 + number)::int end as projected_exhaustion_date,
+            case when consumed > 0 then day::date + (7 + number)::int end as projected_exhaustion_date_early,
+            case when consumed > 0 then day::date + (16 + number)::int end as projected_exhaustion_date_late
         from burned order by 1, 2
     """)
     connection.execute(f"""
@@ -232,6 +235,21 @@ def _charges(connection: duckdb.DuckDBPyConnection) -> None:
             (list_revenue_cny * share)::decimal(38, 9) as "EffectiveCost"
         from finance.fct_margin_daily, (values ('input', 0.5), ('cached_input', 0.2), ('output', 0.3)) as types(token_type, share)
     """)
+
+
+def _targets(connection: duckdb.DuckDBPyConnection, planned: bool) -> None:
+    rows = [("list_revenue_cny", 310_000), ("net_revenue_cny", 480_000), ("gross_margin_cny", 330_000.5), ("gross_margin_ratio", 0.65)]
+    connection.execute("""
+        create table finance.dim_margin_target (
+            measure varchar, site_id varchar, valid_from date, valid_to date, target_value decimal(38, 9), source varchar,
+            confidence varchar, provided_by varchar, delivered_date date
+        )
+    """)
+    for line, (measure, value) in enumerate(rows if planned else [], start=2):
+        connection.execute(
+            "insert into finance.dim_margin_target values (?, 'all', '0001-01-01', '9999-12-31', ?, 'Budget 2026', 'high', ?, '2026-10-01')",
+            [measure, value, f"margin_targets.csv line {line}"],
+        )
 
 
 def _prices(connection: duckdb.DuckDBPyConnection, models: Sequence[str]) -> None:

@@ -95,7 +95,7 @@ def start(published: Path, language: str = "en", **environment: str) -> Iterator
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The dashboard of a plausible network."""
-    yield from start(build_finance(tmp_path_factory.mktemp("margin")))
+    yield from start(build_finance(tmp_path_factory.mktemp("margin"), planned=True))
 
 
 @dataclass
@@ -162,6 +162,37 @@ def money(text: str) -> Decimal:
 def to_the_cent(amount: Decimal) -> Decimal:
     """An amount of the mart as it is shown."""
     return amount.quantize(CENT, ROUND_HALF_UP)
+
+
+def test_a_card_and_the_waterfall_compare_with_the_target_of_the_mart(served: Served, sign_in: Callable[..., Reader]) -> None:
+    """A board that reads a mean of past weeks as its budget, or the budget as another week's, decides on nothing."""
+    page = sign_in(served).open().page
+    targets = dict(served.query("select measure, target_value from finance.dim_margin_target"))
+    [(net,)] = served.query("select sum(net_revenue_cny) from finance.fct_margin_daily where iso_week = '2026-W47'")
+    card = page.locator("[data-kpi=revenue]")
+    assert card.locator(".card-target").text_content() == f"target {targets['net_revenue_cny']:,.2f}"
+    assert money(re.search(r"[+−][\d,]+\.\d\d", card.locator(".card-variance").text_content())[0]) == to_the_cent(net - targets["net_revenue_cny"])
+    assert page.locator("[data-kpi=margin] .card-target").text_content() == f"target {targets['gross_margin_ratio'] * 100:.1f}%"
+    assert "stand-in" in page.locator("[data-kpi=utilization] .card-target").text_content()
+    summary = page.locator("[data-block=kpis]").text_content()
+    assert "2 of 6 targets are as delivered: margin_targets.csv" in summary and "Budget 2026" in summary
+    assert page.locator("[data-block=waterfall] .legendtext", has_text="target").count() == 1
+
+
+def test_the_course_of_a_tranche_is_that_of_the_mart_to_the_cent(served: Served, sign_in: Callable[..., Reader]) -> None:
+    """A curve that ends on another day, or at another sum, than the table of tranches is a second opinion."""
+    page = sign_in(served).open("/payback").page
+    block = page.locator("[data-block=courses]")
+    block.locator("summary").click()
+    shown = {
+        (cells[0], cells[3], cells[4]): money(cells[5])
+        for cells in (row.locator("td").all_text_contents() for row in block.locator("tbody tr").all())
+    }
+    rows = served.query("select tranche_id, opening_book_cny, cumulative_gross_cash_cny, payback_date_base, payback_date_low from finance.fct_capital_payback")
+    for tranche, book, cash, base, low in rows:
+        assert shown[tranche, "median path", "2026-11-22"] == to_the_cent(cash)
+        if base:
+            assert shown[tranche, "median path", str(base)] == shown[tranche, "10% path", str(low)] == to_the_cent(book)
 
 
 def test_the_waterfall_ends_at_the_kpi_and_the_mart_to_the_cent(served: Served, sign_in: Callable[..., Reader]) -> None:
@@ -439,7 +470,7 @@ def test_the_printed_page_says_the_same_and_asks_for_nothing(served: Served, ope
     [(margin,)] = served.query("select sum(gross_margin_cny) from finance.fct_margin_daily where iso_week = '2026-W47'")
     drawn = opened.page.locator("[data-block=waterfall] .textpoint text").all_text_contents()
     assert money(drawn[-1]) == to_the_cent(margin)
-    assert opened.page.locator("[data-block=waterfall] .bars path").count() == 12
+    assert opened.page.locator("[data-block=waterfall] .bars path").count() == 15  # 12 steps, and the frames of 3 totals that have a target
     blank = opened.page.locator(".plot").evaluate_all(
         "plots => plots.filter(plot => !plot.querySelector('.bars path, .scatterlayer path, .heatmaplayer image, .heatmaplayer g')).map(plot => plot.id)"
     )

@@ -66,6 +66,7 @@ def test_every_kind_of_bad_line_is_named_and_nothing_is_published(published):
         ("grants.csv", GRANTS + "g0,trial-trillion,tenant-1,2026-05-01,2026-05-08,2026-06-01\n"
          "g1,trial-trillion,tenant-1,2026-05-01,2026-06-01,2026-05-08\n", "subscriptions"),
         ("overlap.csv", PRICES + "glm-5.2,input,0,8,CNY,2026-01-01,2026-07-01\nglm-5.2,input,0,9,CNY,2026-06-01,\n", "price_book"),
+        ("plan.csv", "measure,target_value\nnet_revenue_cny,700\ngross_margin_ratio,35\n", "margin_targets"),
         ("tier.csv", PRICES + "glm-5.2,output,31000,28,CNY,,\n", "price_book"),
     ]
     for name, text, table in deliver:
@@ -74,6 +75,7 @@ def test_every_kind_of_bad_line_is_named_and_nothing_is_published(published):
     for name, line, reason in (
         ("negative.csv", 3, "out_of_range"), ("dollars.csv", 2, "not_allowed"), ("empty.csv", 2, "empty_validity"),
         ("assets.csv", 3, "out_of_range"), ("grants.csv", 3, "expires_before_start"),
+        ("plan.csv", 3, "ratio_above_one"),
     ):
         assert f"delivery_name {name}, line_number {line}, " in said, said
         assert f"reason_code {reason}" in said, said
@@ -94,6 +96,10 @@ def test_every_kind_of_bad_line_is_named_and_nothing_is_published(published):
         "capital_assets",
     )
     deliver_reference(
+        published, NEXT + timedelta(days=2), "plan.csv", "measure,target_value\nnet_revenue_cny,700\ngross_margin_ratio,0.35\n",
+        "margin_targets",
+    )
+    deliver_reference(
         published, NEXT + timedelta(days=2), "grants.csv",
         GRANTS + "g1,trial-trillion,tenant-1,2026-05-01,2026-05-08,2026-06-01\n", "subscriptions",
     )
@@ -103,3 +109,9 @@ def test_every_kind_of_bad_line_is_named_and_nothing_is_published(published):
             "select price_cny_per_million from staging.stg_reference__price_book where model_id = 'kimi-k3' "
             "and token_type = 'output'"
         ).fetchall() == [(100,)]
+        assert connection.execute(
+            "select measure, site_id, target_value::varchar, provided_by, delivered_date::varchar from finance.dim_margin_target order by measure desc"
+        ).fetchall() == [
+            ("net_revenue_cny", "all", "700.000000000", "plan.csv line 2", str(NEXT + timedelta(days=2))),
+            ("gross_margin_ratio", "all", "0.350000000", "plan.csv line 3", str(NEXT + timedelta(days=2))),
+        ]

@@ -72,6 +72,7 @@ def make_warehouse(home: Home, vintage: int = 1) -> None:
                 + ", ".join(f"{value}::decimal(38, 9) as {name}_cny" for name, value in MARGIN_CNY.items())
                 + ", 3::decimal(38, 0) as tokens, 2::decimal(38, 0) as priced_tokens, 1::decimal(38, 0) as package_tokens, "
                 "0::decimal(38, 0) as trial_tokens, 0::decimal(38, 0) as unpriced_tokens",
+            "finance.dim_margin_target": "'net_revenue_cny' as measure, 'all' as site_id, date '2026-01-01' as valid_from",
             "finance.fct_unit_economics_weekly": "'2026-W47' as iso_week, 'a' as site_id, 'm' as model_id",
             "finance.fct_price_position":
                 "date '2026-11-16' as price_date, 'm' as model_id, 'input' as token_type, 'v' as vendor, 'm' as model_name",

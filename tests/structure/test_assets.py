@@ -22,7 +22,7 @@ EXPECTED = {
         {"dbt", "duckdb"}, "seeds",
         ("accelerators holidays links models node_pools planned_deliveries sites tenants throughput "
         "price_book rental_prices discounts tax_rates packages package_weights subscriptions "
-        "power_tariffs site_power operations_costs link_costs capital_assets accelerator_prices competitor_prices exchange_rates"),
+        "power_tariffs site_power operations_costs link_costs capital_assets accelerator_prices competitor_prices exchange_rates margin_targets"),
     ),
     "staging": (
         {"dbt", "duckdb"}, "staging",
@@ -36,7 +36,7 @@ EXPECTED = {
         "stg_reference__tax_rates stg_reference__packages stg_reference__package_weights "
         "stg_reference__subscriptions stg_reference__power_tariffs stg_reference__site_power "
         "stg_reference__operations_costs stg_reference__link_costs stg_reference__capital_assets "
-        "stg_reference__accelerator_prices stg_reference__competitor_prices stg_reference__exchange_rates"),
+        "stg_reference__accelerator_prices stg_reference__competitor_prices stg_reference__exchange_rates stg_reference__margin_targets"),
     ),
     "intermediate": (
         {"dbt", "duckdb"}, "intermediate",
@@ -64,7 +64,7 @@ EXPECTED = {
     ),
     "finance marts": (
         {"dbt", "duckdb"}, "finance",
-        ("fct_margin_daily fct_money_reconciliation fct_package_burndown_daily fct_price_position fct_tranche_cash "
+        ("dim_margin_target fct_margin_daily fct_money_reconciliation fct_package_burndown_daily fct_price_position fct_tranche_cash "
         "fct_trial_conversion fct_unit_economics_weekly focus_cost_and_usage"),
     ),
     "quality marts": (

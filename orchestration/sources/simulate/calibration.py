@@ -169,6 +169,18 @@ PRODUCT_SHARES = {
     "developer": (("payg", 0.45), ("package", 0.15), ("trial", 0.40)),
     "internal": (("internal", 1.0),),
 }
+# Trials, turn by turn: (days of use granted, days of use before the customer leaves, expiry; all as shares of the
+# programme's 56 days, more than 1 lying beyond the end; whether it converts). assumption: one in five converts. No operator
+# publishes how many token trials turn into paid use; that most end unused or half used, and a minority pays, is what
+# makes the funnel worth looking at. Who leaves asks for nothing more, and others at its sites take up its load, so
+# that the plan of each site stays what it is.
+TRIAL_COURSES = (
+    (0.25, 1.0, 2.0, True),
+    (0.5, 0.25, 0.6, False),
+    (0.5, 0.05, 0.5, False),
+    (3.0, 3.0, 2.0, False),
+    (0.7, 0.3, 2.0, False),
+)
 # A customer whose reference row has not come yet, at this share of all requests (planted).
 UNREGISTERED_TENANT = "tenant-unregistered"
 UNREGISTERED_TENANT_SHARE = 0.0008

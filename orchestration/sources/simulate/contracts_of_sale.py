@@ -10,16 +10,19 @@ from __future__ import annotations
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
-import numpy as np
-
 from orchestration.sources.simulate.demand import Demand
-from orchestration.sources.simulate.network import HOURS_A_DAY, Network, Tenant, read_seed
+from orchestration.sources.simulate.network import Network, Tenant, read_seed
+from orchestration.sources.simulate.trials import (
+    LARGEST_TRIAL_TOKENS,
+    PROGRAMME_DAYS,
+    Course,
+    quota_tokens_a_day,
+    trial_package,
+)
 
 LARGE_TENANT_COUNT = 10
 # Share of list price taken off for the largest customers, from the largest on.
 LARGE_DISCOUNTS = ("0.22", "0.2", "0.18", "0.18", "0.15", "0.15", "0.12", "0.12", "0.1", "0.1")
-# So that the grants of all trial customers stay within the programme's pool of 1e12.
-LARGEST_TRIAL_TOKENS = 6_000_000_000
 MILLION = 1_000_000
 FEN = Decimal("0.01")
 
@@ -32,11 +35,12 @@ def subscriptions(demand: Demand, first_day: date) -> Rows:
     daily = {package_id: quota_tokens_a_day(demand, package_id) for package_id in packages}
     tenants = sorted(enumerate(demand.network.tenants), key=lambda numbered: numbered[1].tenant_id)
     rows: Rows = []
-    for product, grants_of in (("trial", _trial_grants), ("package", _paid_grants)):
+    for product in ("trial", "package"):
         holders = [(rank, tenant) for rank, tenant in tenants if tenant.product == product]
         for turn, (rank, tenant) in enumerate(holders):
             daily_tokens = {package_id: tokens[rank] for package_id, tokens in daily.items()}
-            rows += grants_of(_Plan(packages, daily_tokens, tenant, first_day, demand.network.end_date), turn)
+            plan = _Plan(packages, daily_tokens, tenant, first_day, demand.network.end_date)
+            rows += _trial_grants(plan, demand.trials[rank]) if product == "trial" else _paid_grants(plan, turn)
     return rows
 
 
@@ -81,19 +85,14 @@ class _Plan:
         }  # fmt: skip
 
 
-def _trial_grants(plan: _Plan, turn: int) -> Rows:
-    """Used up and followed by a paid grant; used up; expired in the window; or lasting beyond it."""
-    package_id = "trial-developer" if plan.tenant.segment == "developer" else "trial-trillion"
-    days, late = plan.window_days, plan.day(1) + timedelta(days=60)
-    starts = plan.day((turn // 4 % 3) * 0.1)
-    if turn % 4 == 0:
-        paid = plan.grant(2, "developer-150m", plan.day(0.5), late, 0.8 * days)
-        return [plan.grant(1, package_id, starts, late, 0.25 * days), paid]
-    if turn % 4 == 1:
-        return [plan.grant(1, package_id, starts, late, 0.3 * days)]
-    if turn % 4 == 2:
-        return [plan.grant(1, package_id, starts, plan.day(0.6), 1.5 * days)]
-    return [plan.grant(1, package_id, starts, late, 3 * days)]
+def _trial_grants(plan: _Plan, course: Course) -> Rows:
+    """The grant of a trial, and the paid one of a customer that converts."""
+    package_id = trial_package(plan.tenant)
+    grant = plan.grant(1, package_id, course.starts, course.expires, course.granted_days)
+    if not course.converts:
+        return [grant]
+    bought = course.starts + timedelta(days=PROGRAMME_DAYS // 2)
+    return [grant, plan.grant(2, "developer-150m", bought, course.expires, 0.8 * PROGRAMME_DAYS)]
 
 
 def _paid_grants(plan: _Plan, turn: int) -> Rows:
@@ -118,39 +117,6 @@ def _paid_grants(plan: _Plan, turn: int) -> Rows:
 
 def _packages() -> dict[str, dict[str, str]]:
     return {row["package_id"]: row for row in read_seed("packages")}
-
-
-def quota_tokens_a_day(demand: Demand, package_id: str) -> np.ndarray:
-    """Quota tokens of the package by tenant on a mean day at the end date; models not eligible take none."""
-    rows = [row for row in read_seed("package_weights") if row["package_id"] == package_id]
-    weights = np.array([_weights(rows, model.model_id) for model in demand.network.models])[demand.model]
-    tokens = np.stack(
-        [demand.input_length * (1 - demand.cached_share), demand.input_length * demand.cached_share, demand.output_length],
-        axis=1,
-    )
-    by_stream = demand.daily_requests * (tokens * weights).sum(axis=1)
-    return np.bincount(demand.tenant, by_stream, len(demand.network.tenants))
-
-
-def _weights(weight_rows: list[dict[str, str]], model_id: str) -> list[float]:
-    """Quota tokens per uncached input, cached input and output token, in the mean of the day's hours."""
-    rows = [row for row in weight_rows if row["model_id"] in (model_id, "*")]
-    means = []
-    for token_type in ("input", "cached_input", "output"):
-        fitting = [row for row in rows if row["token_type"] in (token_type, "*")]
-        if not fitting:
-            means.append(0.0)
-            continue
-        best = max((row["model_id"] != "*", row["token_type"] != "*") for row in fitting)
-        means.append(
-            sum(
-                float(row["weight_ratio"]) * (int(row["hour_to"]) - int(row["hour_from"]))
-                for row in fitting
-                if (row["model_id"] != "*", row["token_type"] != "*") == best
-            )
-            / HOURS_A_DAY
-        )
-    return means
 
 
 def discounts(network: Network, first_day: date) -> Rows:

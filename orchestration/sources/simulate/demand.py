@@ -12,7 +12,7 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from orchestration.sources.simulate import calibration, network_plan
+from orchestration.sources.simulate import calibration, network_plan, trials
 from orchestration.sources.simulate.network import HOURS_A_DAY, Network, read_seed
 from orchestration.sources.simulate.outages import hours_out, outages_during
 from orchestration.sources.simulate.randomness import ONCE, generator
@@ -48,6 +48,7 @@ class Demand:
         self.network = network
         self._draw_streams()
         self._scale_to_sites()
+        self.trials = trials.courses(self)
         self._hourly = np.array([hourly_shares(model.model_class) for model in network.models]).T
         self._segment_names = list(calibration.DAY_OFF_SHARES)
         segments = [self._segment_names.index(tenant.segment) for tenant in network.tenants]
@@ -172,6 +173,21 @@ class Demand:
         use = np.array([self._use(site_id)[0] for site_id in self.network.site_ids])
         return use * self.network.serving_accelerators(self.network.end_date) * self.growth(day)
 
+    def mean_requests(self, day: date, cost: np.ndarray) -> np.ndarray:
+        """Requests of each stream on the day without noise and calendar; ``cost`` is what one takes (accelerator-seconds).
+
+        What trial customers have not begun to ask for, or ask for no more, the others at the site do: its load stays
+        on its trend.
+        """
+        daily = np.where(cost > 0, self.daily_requests * self.growth(day)[self.serving], 0)
+        activity = np.ones(len(self.network.tenants))
+        for tenant, course in self.trials.items():
+            activity[tenant] = course.activity_ratio(day)
+        active = daily * activity[self.tenant]
+        sites = len(self.network.site_ids)
+        planned, left = (np.bincount(self.serving, requests * cost, sites) for requests in (daily, active))
+        return active * np.divide(planned, left, out=np.ones(sites), where=left > 0)[self.serving]
+
     def calendar_factors(self, day: date) -> np.ndarray:
         """Requests of the day over those of a mean day, by segment; an ordinary week has mean 1."""
         off = day in self._days_off or (day.weekday() >= 5 and day not in self._make_up)
@@ -209,9 +225,8 @@ class Demand:
     def on(self, day: date) -> DayDemand:
         """What is asked for on the business day, and how much of it is throttled."""
         factors = self.calendar_factors(day)[self._segment] * self.bursts(day)
-        daily = self.daily_requests * self.growth(day)[self.serving]
         cost = self.accelerator_seconds(day)
-        daily = np.where(cost > 0, daily, 0)
+        daily = self.mean_requests(day, cost)
         requests = self._hourly[:, self.model] * factors[:, self.tenant] * daily
         sites = len(self.network.site_ids)
         asked = (

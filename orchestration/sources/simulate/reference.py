@@ -12,19 +12,21 @@ from datetime import date, timedelta
 from orchestration.contracts import (
     CAPITAL_ASSETS,
     DISCOUNTS,
+    MARGIN_TARGETS,
     NODE_POOLS,
     PLANNED_DELIVERIES,
     SUBSCRIPTIONS,
     TENANTS,
     Table,
 )
-from orchestration.sources.simulate import contracts_of_sale, network_plan
+from orchestration.sources.simulate import budget, contracts_of_sale, network_plan
 from orchestration.sources.simulate.delivery import Feed, Landing
 from orchestration.sources.simulate.demand import Demand
 
 SOURCE = "simulated"
 CONFIDENCE = "assumption"
-SOURCES = {SUBSCRIPTIONS.name: "simulated-billing", DISCOUNTS.name: "simulated-billing", CAPITAL_ASSETS.name: "simulated-ledger"}
+SOURCES = {SUBSCRIPTIONS.name: "simulated-billing", DISCOUNTS.name: "simulated-billing", CAPITAL_ASSETS.name: "simulated-ledger",
+           MARGIN_TARGETS.name: "simulated-budget"}
 
 
 def _csv(table: Table, rows: list[dict[str, object]]) -> bytes:
@@ -66,9 +68,11 @@ def write(demand: Demand, landing: Landing, delivered: date) -> tuple[dict[str, 
     ]  # fmt: skip
     sold = contracts_of_sale.subscriptions(demand, delivered)
     assets = contracts_of_sale.capital_assets(network)
+    discounts = contracts_of_sale.discounts(network, delivered)
     by_table: dict[Table, list[dict[str, object]]] = {
         NODE_POOLS: pools, PLANNED_DELIVERIES: planned, TENANTS: tenants, SUBSCRIPTIONS: sold,
-        DISCOUNTS: contracts_of_sale.discounts(network, delivered), CAPITAL_ASSETS: assets,
+        DISCOUNTS: discounts, CAPITAL_ASSETS: assets,
+        MARGIN_TARGETS: budget.margin_targets(demand, sold, discounts, assets, delivered),
     }  # fmt: skip
     for table, rows in by_table.items():
         feed = Feed("reference", "reference_csv", table.name, SOURCES.get(table.name, "simulated-inventory"))

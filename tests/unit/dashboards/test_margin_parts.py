@@ -21,9 +21,10 @@ from dashboards.margin_dashboard.access import (
     guard,
 )
 from dashboards.margin_dashboard.blocks import Column, Table
-from dashboards.margin_dashboard.content import merge_small, month_starts, recovered_cny
+from dashboards.margin_dashboard.content import course, merge_small, month_starts, recovered_cny
 from dashboards.margin_dashboard.export import csv_of
 from dashboards.margin_dashboard.readings import Audit, Choice, Snapshot
+from dashboards.margin_dashboard.targets import targets_of
 
 SECRET = "only the proxy knows this"
 BEHIND_A_PROXY = {PROXY_HEADER_VARIABLE: "X-Forwarded-User", PROXY_SECRET_VARIABLE: SECRET}
@@ -126,8 +127,40 @@ def test_a_tranches_cash_ends_at_its_book_on_its_day_and_never_beyond() -> None:
     assert [back("base", days) for days in (-100, -50, 0, 20, 40, 400)] == [0, 100, 200, 600, 1000, 1000]
     assert [back("low", days) for days in (7, 70, 700)] == [207, 270, 270]
     assert back("high", 1) == 1000
+    assert course(tranche, "base", today)[1:] == [(today, Decimal(200)), (today + timedelta(days=40), Decimal(1000))]
+    assert course(tranche, "low", today)[1:] == [(today, Decimal(200)), (today + timedelta(days=70), Decimal(270))]
+    for path in ("low", "base"):
+        assert [recovered_cny(tranche, path, day, today) for day, _ in course(tranche, path, today)] == [float(cny) for _, cny in course(tranche, path, today)]
     days = month_starts(date(2026, 9, 28), date(2027, 1, 5), today)
     assert [str(day) for day in days] == ["2026-09-28", "2026-10-01", "2026-11-01", "2026-11-22", "2026-12-01", "2027-01-01", "2027-02-01"]
+
+
+def target(measure: str, value: str, first: date, end: date, site: str = "all", file: str = "plan.csv") -> dict:
+    """A row of finance.dim_margin_target."""
+    return {
+        "measure": measure, "site_id": site, "target_value": Decimal(value), "valid_from": first, "valid_to": end,
+        "provided_by": f"{file} line 2", "delivered_date": date(2026, 1, 5), "source": "Budget",
+    }
+
+
+def test_a_target_is_that_of_the_days_of_the_period() -> None:
+    """A month's revenue beside a week's target, or two halves of a budget counted whole, is a false alarm.
+
+    By hand: 10 days from Monday, three at 700 a week and seven at 1,400: 300 + 1,400 = 1,700; of a ratio of .2 for
+    three days and .3 for seven the mean is 2.7 / 10 = .27.
+    """
+    monday, change, end = date(2026, 11, 2), date(2026, 11, 5), date(2026, 11, 30)
+    rows = [
+        target("net_revenue_cny", "700", date(1, 1, 1), change), target("net_revenue_cny", "1400", change, end, file="new.csv"),
+        target("gross_margin_ratio", "0.2", date(1, 1, 1), change), target("gross_margin_ratio", "0.3", change, end),
+        target("net_revenue_cny", "70", date(1, 1, 1), end, site="cn-bj"), target("payback_months", "30", change, end),
+    ]
+    ten_days = targets_of(rows, monday, date(2026, 11, 11))
+    assert ten_days.values == {"net_revenue_cny": Decimal(1700), "gross_margin_ratio": Decimal("0.27")}
+    assert [origin[0] for origin in ten_days.origins] == ["new.csv", "plan.csv"]
+    assert targets_of(rows, monday, monday, "cn-bj").values == {"net_revenue_cny": Decimal(10)}
+    assert targets_of(rows, monday, end).values == {}
+    assert targets_of(rows, monday, date(2026, 11, 8), "cn-sh").values == {}
 
 
 def test_an_export_keeps_every_digit_and_runs_nothing() -> None:

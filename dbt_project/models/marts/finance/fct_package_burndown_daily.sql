@@ -43,7 +43,10 @@ running as (
         {% endfor %}
         sum(coalesce(booked.consumed_tokens, 0)) over (
             partition by days.subscription_id order by days.usage_date rows between 6 preceding and current row
-        ) as trailing_consumed_tokens
+        ) as trailing_consumed_tokens,
+        sum(cast(coalesce(booked.consumed_tokens, 0) as double) * cast(coalesce(booked.consumed_tokens, 0) as double)) over (
+            partition by days.subscription_id order by days.usage_date rows between 6 preceding and current row
+        ) as trailing_squares
     from days
     left join booked on days.subscription_id = booked.subscription_id and days.usage_date = booked.usage_date
     window to_date as (
@@ -72,6 +75,22 @@ ended as (
     from balanced
 ),
 
+paced as (
+    select
+        *,
+        cast(trailing_consumed_tokens as double) / nullif(trailing_day_count, 0) as tokens_per_day,
+        -- 1.2816 standard errors of the mean of the days: four means in five lie within them.
+        1.2816 * sqrt(
+            greatest(
+                trailing_squares
+                - cast(trailing_consumed_tokens as double) * cast(trailing_consumed_tokens as double)
+                / nullif(trailing_day_count, 0),
+                0
+            ) / case when trailing_day_count > 1 then trailing_day_count - 1 end / trailing_day_count
+        ) as tokens_per_day_either_way
+    from ended
+),
+
 projected as (
     select
         *,
@@ -88,8 +107,14 @@ projected as (
                     ceil(
                         cast(remaining_tokens as double) * trailing_day_count / cast(trailing_consumed_tokens as double)
                     )
-        end as days_to_exhaustion
-    from ended
+        end as days_to_exhaustion,
+        ceil(cast(remaining_tokens as double) / nullif(tokens_per_day + tokens_per_day_either_way, 0))
+            as days_to_exhaustion_early,
+        case
+            when tokens_per_day > tokens_per_day_either_way
+                then ceil(cast(remaining_tokens as double) / (tokens_per_day - tokens_per_day_either_way))
+        end as days_to_exhaustion_late
+    from paced
 )
 
 select
@@ -123,5 +148,13 @@ select
     -- A date a century away is no projection.
     case
         when state = 'active' and days_to_exhaustion <= 36500 then usage_date + cast(days_to_exhaustion as integer)
-    end as projected_exhaustion_date
+    end as projected_exhaustion_date,
+    case
+        when state = 'active' and days_to_exhaustion_early <= 36500
+            then usage_date + cast(days_to_exhaustion_early as integer)
+    end as projected_exhaustion_date_early,
+    case
+        when state = 'active' and days_to_exhaustion_late <= 36500
+            then usage_date + cast(days_to_exhaustion_late as integer)
+    end as projected_exhaustion_date_late
 from projected

@@ -1,0 +1,11 @@
+{{ config(materialized='table') }}
+
+{{ reference_rows('margin_targets', key=['measure', 'site_id'], columns=[
+    'measure',
+    'site_id',
+    'target_value',
+    'valid_from',
+    'valid_to',
+    'source',
+    'confidence'
+]) }}
