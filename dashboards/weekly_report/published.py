@@ -320,7 +320,7 @@ def _read_week(
             "select feed || ': ' || metric as name, difference from quality.fct_reconciliation order by all",
         ),
         unknown_shares=_unknown_shares(published, week),
-        gaps=_gaps(published, {"first": last - timedelta(weeks=GAP_WEEKS - 1), "sunday": span["sunday"]}),
+        gaps=_gaps(published, {"first": last - timedelta(weeks=GAP_WEEKS - 1) if monday else last, "sunday": span["sunday"]}),
         missing_tables=(),
         forecast_sources=sources,
         is_past=is_past,
