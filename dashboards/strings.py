@@ -32,6 +32,8 @@ STRINGS: dict[str, dict[str, str]] = {
     "nav_packages": {"zh": "套餐需求", "en": "Packages"},
     "choose_region": {"zh": "枢纽区域", "en": "Hub region"},
     "all_regions": {"zh": "全网", "en": "All regions"},
+    "choose_owner": {"zh": "负责", "en": "Owner"},
+    "all_owners": {"zh": "全部", "en": "All owners"},
     "choose_product": {"zh": "产品", "en": "Product"},
     "all_products": {"zh": "全部产品", "en": "All products"},
     "filters": {"zh": "筛选", "en": "Filters"},
@@ -134,6 +136,10 @@ STRINGS: dict[str, dict[str, str]] = {
     "column_order_by": {"zh": "最迟下单", "en": "Order by"},
     "column_why": {"zh": "原因", "en": "Why"},
     "column_confidence": {"zh": "置信度", "en": "Confidence"},
+    "column_owner": {"zh": "负责", "en": "Owner"},
+    "owner_capacity_planning": {"zh": "容量规划", "en": "Capacity planning"},
+    "owner_transport": {"zh": "传输网", "en": "Transport network"},
+    "owner_hub_operations": {"zh": "枢纽运维", "en": "Hub operations"},
     "early_warning": {"zh": "预警 {week}", "en": "early {week}"},
     "runs_out_now": {"zh": "已不足", "en": "already short"},
     "runs_out_never": {"zh": "13 周内无", "en": "not in 13 wk"},
@@ -319,6 +325,18 @@ STRINGS: dict[str, dict[str, str]] = {
         "en": "Schematic: {sites} sites at our own projected positions, without any boundary. Area is usable accelerators, "
               "colour and shape the busy-hour load, line style and width the link's busy-hour utilization.",
     },
+    "choose_week": {"zh": "周", "en": "Week"},
+    "this_week": {"zh": "回到本周", "en": "This week"},
+    "map_week": {
+        "zh": "{week}：忙时负载（在线卡）达到 80% 的站点 {over} 个，{site}最高（{load}）。{links}",
+        "en": "{week}: sites at 80% or more of what was up in the busy hour: {over}; highest {site} ({load}). {links}",
+    },
+    "map_week_ahead": {
+        "zh": "{week}（预测）：忙时需求中位数占可用供给（含已承诺到货）达到 80% 的站点 {over} 个，{site}最高（{load}）。{links}",
+        "en": "{week} (forecast): sites whose median busy-hour demand takes 80% or more of usable supply, committed deliveries counted in: "
+              "{over}; highest {site} ({load}). {links}",
+    },
+    "map_links_of": {"zh": "链路仍为 {week}。", "en": "Links as in {week}."},
     "network_unplaced": {"zh": "{count} 个站点没有坐标，只列于表中。", "en": "{count} sites have no coordinates and are in the table only."},
     "load_low": {"zh": "< 60%", "en": "below 60%"},
     "load_medium": {"zh": "60–80%", "en": "60–80%"},
@@ -674,6 +692,36 @@ STRINGS: dict[str, dict[str, str]] = {
         "zh": "接收 {received} 行，隔离 {quarantined} 行（{share}）；对账差额 {difference}。",
         "en": "{received} lines received, {quarantined} quarantined ({share}); reconciliation difference {difference}.",
     },
+    "axis_day": {"zh": "日（北京时间）", "en": "Day (Asia/Shanghai)"},
+    "gaps_usage_title": {
+        "zh": "{sites} 个站点的用量共中断 {total} 小时，{site}最多（{most} 小时）",
+        "en": "Usage was not heard for {total} hours in all; sites: {sites}, most at {site} ({most} h)",
+    },
+    "gaps_usage_summary": {
+        "zh": "每格为一天中用量中断的小时数；{days} 天，显示中断最多的 {shown} 个站点。中断按未知计，不按 0 计。",
+        "en": "Each cell: hours of the day in which a site's usage dropped out; {days} days, the {shown} sites that miss most. "
+              "Such hours are unknown, not 0.",
+    },
+    "gaps_usage_none": {"zh": "{days} 天内没有任何站点的用量中断。", "en": "No site's usage dropped out in {days} days."},
+    "gaps_usage_absent": {"zh": "没有可用于判断用量中断的供需数据。", "en": "There is no supply and demand from which a drop-out of usage could be told."},
+    "gaps_telemetry_title": {
+        "zh": "{sites} 个站点的遥测有缺失，{site}最多（单日最多 {worst}%，共 {days} 天）",
+        "en": "Telemetry has holes; sites: {sites}, most at {site} (up to {worst}% of a day, {days} days)",
+    },
+    "gaps_telemetry_summary": {
+        "zh": "每格为当天已分配加速卡时中没有遥测的份额（按闲置计）；{days} 天，显示缺失最多的 {shown} 个站点。",
+        "en": "Each cell: share of the day's held accelerator-hours of which no telemetry speaks (counted as idle); {days} days, the "
+              "{shown} sites that miss most.",
+    },
+    "gaps_telemetry_none": {
+        "zh": "{days} 天内各站点已分配的加速卡都有遥测。", "en": "Telemetry speaks of all that was held, at every site, in {days} days.",
+    },
+    "gaps_telemetry_absent": {"zh": "没有可用于判断遥测缺失的加速卡时数据。", "en": "There are no accelerator-hours from which missing telemetry could be told."},
+    "column_gap_usage": {"zh": "中断小时", "en": "Hours missing"},
+    "column_gap_telemetry": {"zh": "这些天的平均缺失", "en": "Missing on those days"},
+    "column_gap_days": {"zh": "涉及天数", "en": "Days"},
+    "column_gap_worst": {"zh": "单日最多", "en": "Worst day"},
+    "column_gap_last": {"zh": "最近一天", "en": "Last day"},
     "quality_none": {"zh": "已发布文件中没有接收记录。", "en": "The published file records no deliveries."},
     "deliveries_caption": {"zh": "按数据源：接收 = 载入 + 重复 + 隔离", "en": "By feed: received = loaded + duplicate + quarantined"},
     "column_feed": {"zh": "数据源", "en": "Feed"},
@@ -746,6 +794,12 @@ STRINGS: dict[str, dict[str, str]] = {
     },
     "term_order_by": {"zh": "最迟下单", "en": "Order by"},
     "text_order_by": {"zh": "中位耗尽周的周一减去 12 周交期；已过期则写“立即”。", "en": "Monday of the median's week less 12 weeks of lead time; “now” when that is past."},
+    "term_owner": {"zh": "负责", "en": "Owner"},
+    "text_owner": {
+        "zh": "由行动类别推定，没有数据源给出人名：新增由容量规划下单，迁移负载由传输网调整，搬迁加速卡由该站点所属枢纽的运维执行。",
+        "en": "By the kind of action, as no feed names people: capacity planning orders, the transport network moves load over a link, "
+              "operations of the site's hub move accelerators.",
+    },
     "term_move": {"zh": "迁移负载", "en": "Move load"},
     "text_move": {
         "zh": "当相距一条链路的站点在同一卡型上、按同一分位数、在每一周都有足够余量时，优先迁移；迁移不需要交期，因此只在中位数越线后执行。最急的资源池先选，余量不重复使用。负载在对方站点须满足各模型的时延等级，且不超过链路忙时的剩余带宽。",

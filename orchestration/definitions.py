@@ -48,7 +48,8 @@ run_monitoring:
   enabled: true
   start_timeout_seconds: 300
   cancel_timeout_seconds: 300
-  free_slots_after_run_end_seconds: 60
+  poll_interval_seconds: 15
+  free_slots_after_run_end_seconds: 10
 """
 STARTED_BY = "tidegauge/started_by"
 FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)

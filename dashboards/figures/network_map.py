@@ -11,10 +11,14 @@ import plotly.graph_objects as go
 import polars as pl
 
 from dashboards import theme
-from dashboards.bilingual import figure_label, spoken
+from dashboards.bilingual import LANGUAGES, figure_label, spoken
 
 _FIRST_PARALLEL, _SECOND_PARALLEL, _MIDDLE_LATITUDE, _MIDDLE_LONGITUDE = 25.0, 47.0, 36.0, 105.0
 LABEL_FROM_RATIO = 0.8
+BAND_MARKS = [*((band.symbol, band.colour) for band in theme.LOAD_BANDS), ("circle-open", theme.MUTED_INK)]
+"""Symbol and colour by load band; the last one is of a site where nothing was up."""
+MOST_LABELS = 14
+"""Of more hot sites than these only the hottest carry their load: names would lie on each other."""
 SMALLEST_MARK, LARGEST_MARK = 9, 34
 HEIGHT = 640
 LONGEST_LABEL = {"zh": 9, "en": 22}
@@ -103,31 +107,23 @@ def _add_links(figure: go.Figure, links: pl.DataFrame, place: dict, language: st
 
 def _add_sites(figure: go.Figure, rows: list[dict], place: dict, language: str) -> None:
     """All sites as one trace, the largest first so that none hides another, and a legend entry per band."""
-    largest = max((row["usable_accelerator_count"] for row in rows), default=0) or 1
-    bands = [None if row["load_ratio"] is None else theme.load_band(row["load_ratio"]) for row in rows]
-    sizes = [_size(row["usable_accelerator_count"], largest) for row in rows]
-    labels = [_label(row, language) for row in rows]
+    marks = _marks(rows, place, max((row["usable_accelerator_count"] for row in rows), default=0), language)
+    hovers = [
+        spoken("hover_site", language, name=figure_label(row["name"]), load=_percent(row["load_ratio"]),
+               usable=f"{row['usable_accelerator_count']:,.0f}") for row in rows
+    ]
     figure.add_scatter(
         x=[round(place[row["site_id"]][0], 4) for row in rows],
         y=[round(place[row["site_id"]][1], 4) for row in rows],
         mode="markers+text", meta="sites", showlegend=False, customdata=[row["site_id"] for row in rows],
-        text=labels, cliponaxis=False, textposition=_label_places(rows, labels, sizes, place),
-        textfont={"size": 12, "color": theme.INK},
-        hovertext=[
-            spoken("hover_site", language, name=figure_label(row["name"]), load=_percent(row["load_ratio"]),
-                   usable=f"{row['usable_accelerator_count']:,.0f}") for row in rows
-        ],
-        hovertemplate="%{hovertext}<extra></extra>",
+        text=marks["text"], cliponaxis=False, textposition=marks["textposition"], hovertext=hovers,
+        textfont={"size": 12, "color": theme.INK}, hovertemplate="%{hovertext}<extra></extra>",
         marker={
-            "symbol": [band.symbol if band else "circle-open" for band in bands],
-            "color": [band.colour if band else theme.MUTED_INK for band in bands],
-            "size": sizes, "opacity": 0.92,
+            **marks["marker"], "opacity": 0.92,
             "line": {"color": theme.INK, "width": [2 if row["site_kind"] == "hub" else 0.8 for row in rows]},
         },
     )
     for band in (*theme.LOAD_BANDS, None):
-        if band not in bands:
-            continue
         name = (
             spoken("legend_sites", language, band=spoken(band.key, language)) if band
             else spoken("legend_sites_none", language)
@@ -139,13 +135,62 @@ def _add_sites(figure: go.Figure, rows: list[dict], place: dict, language: str) 
         )
 
 
-def _label(row: dict, language: str) -> str:
-    """Hubs by name, hot sites by name and load; the others speak on hover and in the table."""
-    hot = row["load_ratio"] is None or row["load_ratio"] >= LABEL_FROM_RATIO
-    if not hot and row["site_kind"] != "hub":
+def week_marks(drawn: pl.DataFrame, of_week: pl.DataFrame) -> dict:
+    """How the map's sites look in another week, in the map's order, with sizes by the map's own scale.
+
+    Bands are positions in ``BAND_MARKS``; labels, per language, are (position of the site, text, place).
+
+    Args:
+        drawn: the sites as network_map_figure drew them, with a column ``name_`` a language.
+        of_week: (site_id, usable_accelerator_count, load_ratio) of that week; a site without a row had nothing up.
+    """
+    drawn = drawn.sort("usable_accelerator_count", descending=True)
+    rows = drawn.drop("usable_accelerator_count", "load_ratio").join(
+        of_week.select("site_id", "usable_accelerator_count", "load_ratio"), on="site_id", how="left", maintain_order="left",
+    ).with_columns(pl.col("usable_accelerator_count").fill_null(0.0)).to_dicts()
+    place = {row["site_id"]: project(row["latitude"], row["longitude"]) for row in rows}
+    marks = {
+        language: _marks([{**row, "name": row[f"name_{language}"]} for row in rows], place, drawn["usable_accelerator_count"][0], language)
+        for language in LANGUAGES
+    }
+    some = marks[LANGUAGES[0]]["marker"]
+    return {
+        "bands": [BAND_MARKS.index(pair) for pair in zip(some["symbol"], some["color"], strict=True)], "sizes": some["size"],
+        "labels": {
+            language: [
+                (index, text, spot) for index, (text, spot) in enumerate(zip(of["text"], of["textposition"], strict=True)) if text
+            ] for language, of in marks.items()
+        },
+    }
+
+
+def _marks(rows: list[dict], place: dict, largest: float, language: str) -> dict:
+    """What of the sites' trace depends on the week: labels, where they stand, and how each mark looks."""
+    bands = [None if row["load_ratio"] is None else theme.load_band(row["load_ratio"]) for row in rows]
+    sizes = [_size(row["usable_accelerator_count"], largest or 1) for row in rows]
+    hot = sorted((row["load_ratio"] for row in rows if _is_hot(row) and row["load_ratio"] is not None), reverse=True)
+    least = hot[MOST_LABELS - 1] if len(hot) > MOST_LABELS else LABEL_FROM_RATIO
+    labels = [_label(row, least, language) for row in rows]
+    return {
+        "text": labels, "textposition": _label_places(rows, labels, sizes, place),
+        "marker": {
+            "symbol": [band.symbol if band else "circle-open" for band in bands],
+            "color": [band.colour if band else theme.MUTED_INK for band in bands], "size": sizes,
+        },
+    }
+
+
+def _is_hot(row: dict) -> bool:
+    return row["load_ratio"] is None or row["load_ratio"] >= LABEL_FROM_RATIO
+
+
+def _label(row: dict, least: float, language: str) -> str:
+    """Hubs by name, the hottest sites by name and load; the others speak on hover and in the table."""
+    is_named = _is_hot(row) and (row["load_ratio"] is None or row["load_ratio"] >= least)
+    if not is_named and row["site_kind"] != "hub":
         return ""
     name = figure_label(row["name"], LONGEST_LABEL[language])
-    return f"<b>{name} {_percent(row['load_ratio'])}</b>" if hot else name
+    return f"<b>{name} {_percent(row['load_ratio'])}</b>" if is_named else name
 
 
 def _label_places(rows: list[dict], labels: list[str], sizes: list[float], place: dict) -> list[str]:
@@ -198,7 +243,7 @@ def _overlap(first: tuple[float, float, float, float], second: tuple[float, floa
 
 
 def _size(usable: float, largest: float) -> float:
-    return round(SMALLEST_MARK + (LARGEST_MARK - SMALLEST_MARK) * math.sqrt(max(usable, 0) / largest), 1)
+    return round(SMALLEST_MARK + (LARGEST_MARK - SMALLEST_MARK) * math.sqrt(min(max(usable, 0) / largest, 1)), 1)
 
 
 def _percent(ratio: float | None) -> str:

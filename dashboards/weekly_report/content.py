@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import timedelta
+from datetime import date, timedelta
 
 import polars as pl
 
@@ -31,14 +31,16 @@ from dashboards.bilingual import (
 from dashboards.figures.accuracy import accuracy_figure
 from dashboards.figures.demand_supply import demand_supply_figure
 from dashboards.figures.diurnal import diurnal_figure
+from dashboards.figures.gaps import gaps_figure
 from dashboards.figures.hours import PARTS, hours_by_site_figure, hours_by_week_figure
-from dashboards.figures.network_map import LABEL_FROM_RATIO, network_map_figure
+from dashboards.figures.network_map import LABEL_FROM_RATIO, network_map_figure, week_marks
 from dashboards.strings import STRINGS
 from dashboards.weekly_report.changes import changes
 from dashboards.weekly_report.matching import matching
 from dashboards.weekly_report.outlook import outlook
 from dashboards.weekly_report.packages import packages
 from dashboards.weekly_report.parts import (
+    ACTION_OWNERS,
     NO_WEEK_TEXT,
     Chart,
     Family,
@@ -56,6 +58,10 @@ SHOWN_ACTIONS = 12
 WASTE_SITES = 15
 BUSIEST_LINKS = 10
 NAMED_POOLS = 6
+MAP_WEEKS = (-6, 12)
+GAP_SITES = 15
+LEAST_GAP = {"usage": 1.0, "telemetry": 1.0}
+"""Less than an hour, or than a percent, of a day is not drawn."""
 ACCURACY_LEVELS = ("site_accelerator", "site", "hub_region", "nation")
 RIVALS = ("weighted",)
 """Models that may take seasonal naive's place."""
@@ -93,15 +99,17 @@ def _filters(readings: Readings, names: Names) -> dict:
                "expected_shortfall_accelerator_count", "confidence")
     decisions = [
         [row["cutoff_week"], names.region_of(row["site_id"]), row["site_id"], names.site(row["site_id"]).plain(),
-         row["accelerator_id"], *(row[column] for column in columns)]
+         row["accelerator_id"], *(row[column] for column in columns), ACTION_OWNERS.get(row["action"], "")]
         for row in sorted(readings.need, key=_urgency)
     ]
+    acting = {row["action"] for row in readings.need}
     return {
         "regions": [{"region": region, "name": region_name(region).plain()} for region in regions_found],
+        "owners": {owner: say(f"owner_{owner}").plain() for action, owner in ACTION_OWNERS.items() if action in acting},
         "exports": {
             "decisions": {
-                "columns": ["cutoff_week", "hub_region", "site_id", "site_name", "accelerator_id", *columns],
-                "region": 1, "rows": decisions,
+                "columns": ["cutoff_week", "hub_region", "site_id", "site_name", "accelerator_id", *columns, "owner"],
+                "region": 1, "owner": 5 + len(columns), "rows": decisions,
             },
         },
     }
@@ -195,6 +203,8 @@ def _decision(row: dict, readings: Readings, names: Names) -> dict:
         "order_by": _order_by(row, readings),
         "why": _why(row, names),
         "short_why": _short_why(row, names),
+        "owner": say(f"owner_{ACTION_OWNERS[row['action']]}") if row["action"] in ACTION_OWNERS else same(NO_WEEK_TEXT),
+        "owner_key": ACTION_OWNERS.get(row["action"], ""),
         "confidence": say(f"confidence_{row['confidence']}"),
         "confidence_key": row["confidence"],
     }
@@ -343,27 +353,81 @@ def _accuracy_indicator(readings: Readings) -> list[dict]:
 # --- network -------------------------------------------------------------------------------------
 
 
-def _site_loads(readings: Readings) -> pl.DataFrame:
-    """One row a site with pools this week: busy-hour demand, usable, unmet, load (null: nothing was up)."""
+def _site_loads(readings: Readings, monday: date) -> pl.DataFrame:
+    """One row a site with pools in a week that is over: busy-hour demand, usable, unmet, load (null: nothing was up)."""
     busy = readings.busy_hours.filter(
-        (pl.col("level") == "site") & (pl.col("week_start_date") == readings.week_start_date)
+        (pl.col("level") == "site") & (pl.col("week_start_date") == monday)
     ).select(
         pl.col("series_id").alias("site_id"), "demand_accelerator_count", "usable_accelerator_count",
         pl.when(pl.col("available_accelerator_count") > 0)
         .then(pl.col("demand_accelerator_count") / pl.col("available_accelerator_count")).alias("load_ratio"),
     )
     unmet = (
-        readings.pools.filter(pl.col("week_start_date") == readings.week_start_date)
+        readings.pools.filter(pl.col("week_start_date") == monday)
         .group_by("site_id").agg(pl.sum("unmet"))
     )
-    return (
-        readings.sites.join(busy, on="site_id").join(unmet, on="site_id", how="left")
-        .sort(pl.col("load_ratio").fill_null(99.0), pl.col("demand_accelerator_count"), descending=[True, True])
+    return _by_load(readings.sites.join(busy, on="site_id").join(unmet, on="site_id", how="left"))
+
+
+def _site_loads_ahead(readings: Readings, monday: date) -> pl.DataFrame:
+    """The same of a week to come: the median forecast over usable supply, which counts committed deliveries."""
+    usable = (
+        readings.supply_plan.filter(pl.col("target_date") == monday)
+        .group_by("site_id").agg(pl.sum("usable_accelerator_count"))
     )
+    demand = readings.forecast.filter(
+        (pl.col("level") == "site") & (pl.col("quantile") == 0.5) & (pl.col("target_date") == monday)
+    ).select(pl.col("series_id").alias("site_id"), pl.col("value").alias("demand_accelerator_count"))
+    loads = readings.sites.join(demand, on="site_id").join(usable, on="site_id", how="left").with_columns(
+        pl.col("usable_accelerator_count").fill_null(0.0))
+    return _by_load(loads.with_columns(
+        pl.when(pl.col("usable_accelerator_count") > 0)
+        .then(pl.col("demand_accelerator_count") / pl.col("usable_accelerator_count")).alias("load_ratio"),
+        pl.lit(None, dtype=pl.Float64).alias("unmet"),
+    ))
+
+
+def _by_load(sites: pl.DataFrame) -> pl.DataFrame:
+    return sites.sort(pl.col("load_ratio").fill_null(99.0), pl.col("demand_accelerator_count"), descending=[True, True])
+
+
+def _map_weeks(readings: Readings, names: Names, sites: pl.DataFrame, drawn: pl.DataFrame) -> list[dict]:
+    """The weeks that the map and its table can show this week's sites in: how marks look, the ranked rows, a sentence.
+
+    Weeks follow each other without a hole, so that a slider can count them: the first unknown one ends each way.
+    """
+    named_both = drawn.with_columns(
+        with_names(drawn, names, language)["name"].alias(f"name_{language}") for language in LANGUAGES)
+    found: list[dict] = []
+    for offset in (*range(0, MAP_WEEKS[0] - 1, -1), *range(1, MAP_WEEKS[1] + 1)):
+        monday = readings.week_start_date + timedelta(weeks=offset)
+        loads = (_site_loads_ahead if offset > 0 else _site_loads)(readings, monday).join(sites, on="site_id", how="semi", maintain_order="left")
+        before = offset + (1 if offset < 0 else -1)
+        if loads.is_empty() or (offset and before not in {week["offset"] for week in found}):
+            continue
+        loaded = loads.filter(pl.col("load_ratio").is_not_null())
+        week = iso_week_of(monday)
+        found.append({
+            "offset": offset, "week": week,
+            "says": say(
+                "map_week_ahead" if offset > 0 else "map_week", week=same(week),
+                over=whole(loaded.filter(pl.col("load_ratio") >= LABEL_FROM_RATIO).height),
+                site=names.site(loaded["site_id"][0]) if loaded.height else same(NO_WEEK_TEXT),
+                load=percent(loaded["load_ratio"][0] if loaded.height else None),
+                links=say("map_links_of", week=same(readings.iso_week or NO_WEEK_TEXT)) if offset else same(""),
+            ).plain(),
+            "rows": [
+                [site_id, None if load is None else round(load, 3), *(None if value is None else round(value, 1) for value in values)]
+                for site_id, load, *values in loads.select(
+                    "site_id", "load_ratio", "demand_accelerator_count", "usable_accelerator_count", "unmet").iter_rows()
+            ],
+            **week_marks(named_both, loads),
+        })
+    return sorted(found, key=lambda week: week["offset"])
 
 
 def _network(readings: Readings, names: Names) -> dict:
-    sites = _site_loads(readings) if readings.week_start_date else readings.sites.head(0)
+    sites = _site_loads(readings, readings.week_start_date) if readings.week_start_date else readings.sites.head(0)
     links = readings.links
     measured = links.filter(pl.col("load_ratio").is_not_null()).sort("load_ratio", descending=True)
     links_table = Table(
@@ -374,7 +438,7 @@ def _network(readings: Readings, names: Names) -> dict:
           named(row["link_id"], row["link_id"]), whole(row["capacity_gbps"]), percent(row["load_ratio"]),
           percent(row["unknown_ratio"])] for row in measured.head(BUSIEST_LINKS).iter_rows(named=True)],
     ) if measured.height else None
-    base = {"links": links_table, "links_reason": say("links_no_data"), "chart": None, "unplaced": None}
+    base = {"links": links_table, "links_reason": say("links_no_data"), "chart": None, "unplaced": None, "weeks": []}
     if sites.is_empty():
         return {**base, "title": say("title_network_empty")}
     over = sites.filter(pl.col("load_ratio") >= LABEL_FROM_RATIO)
@@ -405,7 +469,7 @@ def _network(readings: Readings, names: Names) -> dict:
          for language in LANGUAGES}, table,
     )
     hidden = sites.height - drawn.height
-    return {**base, "title": title, "chart": chart,
+    return {**base, "title": title, "chart": chart, "weeks": _map_weeks(readings, names, sites, drawn),
             "unplaced": say("network_unplaced", count=whole(hidden)) if hidden else None}
 
 
@@ -687,12 +751,12 @@ def _lost_levels(readings: Readings) -> Bilingual | None:
 
 
 def _quality(readings: Readings, names: Names) -> dict:
-    missing = readings.missing_tables
+    missing, gaps = readings.missing_tables, _gaps(readings, names)
     notes = [_reconciliation(readings), *_usage_notes(readings), _unregistered(readings)]
     if missing:
         notes.append(say("quality_tables_missing", names=same(", ".join(missing))))
     if not readings.deliveries:
-        return {"title": say("quality_none"), "table": None, "notes": notes}
+        return {"title": say("quality_none"), "table": None, "notes": notes, "gaps": gaps}
     fresh = {row["feed"]: row for row in readings.freshness}
     counts = ("received_count", "loaded_count", "duplicate_count", "quarantined_count")
     totals = {name: sum(int(row[name] or 0) for row in readings.deliveries) for name in counts}
@@ -712,7 +776,44 @@ def _quality(readings: Readings, names: Names) -> dict:
           same(fresh.get(row["feed"], {}).get("last_delivered_date") or NO_WEEK_TEXT)]
          for row in readings.deliveries],
     )
-    return {"title": title, "table": table, "notes": notes}
+    return {"title": title, "table": table, "notes": notes, "gaps": gaps}
+
+
+def _gaps(readings: Readings, names: Names) -> dict:
+    """Drop-outs of usage and of telemetry by site and day; a sentence in a chart's place where nothing is missing."""
+    charts, silent = [], []
+    for kind, unit in (("usage", "h"), ("telemetry", "%")):
+        known = readings.gaps.filter(pl.col("kind") == kind)
+        days = sorted(set(known["usage_date"]))
+        missing = known.filter(pl.col("gap") >= LEAST_GAP[kind])
+        if not days:
+            silent.append(say(f"gaps_{kind}_absent"))
+            continue
+        if missing.is_empty():
+            silent.append(say(f"gaps_{kind}_none", days=whole(len(days))))
+            continue
+        by_site = missing.group_by("site_id").agg(
+            pl.sum("gap").alias("total"), pl.max("gap").alias("worst"), pl.len().alias("days"), pl.max("usage_date").alias("last"),
+        ).sort("total", "site_id", descending=[True, False])
+        top = by_site.row(0, named=True)
+        order = by_site.head(GAP_SITES).select("site_id", pl.int_range(pl.len()).alias("rank"))
+        shown = known.join(order, on="site_id").sort("rank", "usage_date")
+        title = say(f"gaps_{kind}_title", sites=whole(by_site.height), site=names.site(top["site_id"]),
+                    total=whole(by_site["total"].sum()), most=whole(top["total"]), worst=whole(top["worst"]), days=whole(top["days"]))
+        charts.append(Chart(
+            f"gaps_{kind}", title, say(f"gaps_{kind}_summary", shown=whole(order.height), days=whole(len(days))),
+            {language: gaps_figure(with_names(shown, names, language), days, unit, language) for language in LANGUAGES},
+            Table(
+                say("data_table_rows", count=whole(by_site.height)),
+                [(say("column_site"), False), (say(f"column_gap_{kind}"), True), (say("column_gap_days"), True),
+                 (say("column_gap_worst"), True), (say("column_gap_last"), True)],
+                [[names.site(row["site_id"]),
+                  whole(row["total"]) if kind == "usage" else percent(row["total"] / 100 / row["days"], 1), whole(row["days"]),
+                  whole(row["worst"]) if kind == "usage" else percent(row["worst"] / 100, 1), day(row["last"])]
+                 for row in by_site.iter_rows(named=True)],
+            ),
+        ))
+    return {"charts": charts, "silent": silent}
 
 
 def _reconciliation(readings: Readings) -> Bilingual:
@@ -764,6 +865,7 @@ TERMS = (
     ("term_order", "text_order", "assumption", "fct_capacity_need; DeepSeek open-infra-index, 2025-02-27/28"),
     ("term_order_by", "text_order_by", "assumption", "fct_capacity_need"),
     ("term_move", "text_move", "method", "fct_capacity_need"),
+    ("term_owner", "text_owner", "assumption", "fct_capacity_need"),
     ("term_committed", "text_committed", "definition", "fct_supply_plan_weekly"),
     ("term_forecast", "text_forecast", "method", "fct_demand_forecast"),
     ("term_tokens_ahead", "text_tokens_ahead", "method", "fct_token_forecast, fct_demand_daily"),

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from dashboards import theme
 from dashboards.bilingual import HTML_LANGUAGE, LANGUAGES, say
 from dashboards.figures.hours import PARTS
+from dashboards.figures.network_map import BAND_MARKS
 from dashboards.offline import content_policy, inline_json, plain_figure, script_text
 from dashboards.strings import STRINGS
 from dashboards.weekly_report.content import Chart, Family, build
@@ -136,17 +137,20 @@ def _script_data(content: dict, language: str) -> dict:
         "template": theme.TEMPLATE.to_plotly_json(),
         "config": theme.CONFIG,
         "words": {key: STRINGS[key] for key in (
-            "all_pools", "all_regions", "all_products", "column_week", "filtered_decisions")},
+            "all_pools", "all_regions", "all_products", "all_owners", "hover_site", "column_week", "filtered_decisions")},
         "charts": {
             chart.key: {name: plain_figure(figure) for name, figure in chart.figures.items()}
             for chart in _charts(content)
         },
         "regions": content["filters"]["regions"],
+        "owners": content["filters"]["owners"],
         "regionFamilies": {name: _family(family) for name, family in (regions["families"] or {}).items()},
         "tokens": None if tokens is None else {
             "family": _family(tokens["family"]), "summaries": tokens["summaries"], "products": tokens["products"],
         },
         "exports": exports,
+        "mapWeeks": content["network"]["weeks"],
+        "bandMarks": BAND_MARKS,
         "sites": None if sites["fan"] is None else {
             "options": sites["options"], "first": sites["first"], "fan": _family(sites["fan"]),
             "summaries": sites["summaries"], "diurnal": _family(sites["diurnal"]),

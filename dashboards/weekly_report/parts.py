@@ -17,6 +17,8 @@ from dashboards.strings import STRINGS
 from dashboards.weekly_report.published import Readings
 
 NO_WEEK_TEXT = "–"
+ACTION_OWNERS = {"add": "capacity_planning", "move_load": "transport", "move_accelerators": "hub_operations"}
+"""Who acts, by the kind of action: no feed names a person, and the kind says whose tools it takes."""
 
 
 @dataclass

@@ -15,6 +15,8 @@ import duckdb
 import polars as pl
 
 LONGEST_HISTORY_WEEKS = 26
+GAP_WEEKS = 8
+"""Weeks up to this one whose drop-outs are shown."""
 RESTATED_WEEKS = 4
 """Weeks before this one whose restated demand moves last week's forecast."""
 PLAN_SCHEMA = {
@@ -143,6 +145,8 @@ class Readings:
     freshness: list[dict]
     reconciliation: list[dict]
     unknown_shares: dict[str, float] | None
+    gaps: pl.DataFrame
+    """What was not heard (kind, site_id, usage_date, gap): ``usage`` in hours of the day, ``telemetry`` in percent of what was held."""
     missing_tables: tuple[str, ...]
     forecast_sources: dict[str, str]
     """By week, where a forecast that the file lacks is from: ``published`` then, or made ``again`` now."""
@@ -316,6 +320,7 @@ def _read_week(
             "select feed || ': ' || metric as name, difference from quality.fct_reconciliation order by all",
         ),
         unknown_shares=_unknown_shares(published, week),
+        gaps=_gaps(published, {"first": last - timedelta(weeks=GAP_WEEKS - 1) if monday else last, "sunday": span["sunday"]}),
         missing_tables=(),
         forecast_sources=sources,
         is_past=is_past,
@@ -491,6 +496,29 @@ def _unknown_shares(published: Published, week: dict) -> dict[str, float] | None
         return None
     total = float(rows[0]["request_count"])
     return {name: float(rows[0][name] or 0) / total for name in ("site", "tenant", "model")}
+
+
+def _gaps(published: Published, span: dict) -> pl.DataFrame:
+    """One row a kind, site and day, also where nothing is missing; nothing for a mart that is not there."""
+    schema = {"kind": pl.String, "site_id": pl.String, "usage_date": pl.Date, "gap": pl.Float64}
+    # A drop-out of a site is one of all its pools; a pool that came in the middle of the day is none.
+    usage = published.frame(
+        "capacity.fct_supply_demand_daily", schema,
+        """
+        select 'usage' as kind, site_id, usage_date, cast(24 - max(known_hour_count) as double) as gap
+        from capacity.fct_supply_demand_daily where usage_date between $first and $sunday group by all order by all
+        """, span,
+    )
+    telemetry = published.frame(
+        "capacity.fct_accelerator_hours_daily", schema,
+        """
+        select 'telemetry' as kind, site_id, usage_date, cast(100 * sum(unknown_activity_accelerator_hours)
+            / sum(allocated_busy_accelerator_hours + allocated_idle_accelerator_hours) as double) as gap
+        from capacity.fct_accelerator_hours_daily where usage_date between $first and $sunday group by all
+        having sum(allocated_busy_accelerator_hours + allocated_idle_accelerator_hours) > 0 order by all
+        """, span,
+    )
+    return pl.concat([usage, telemetry])
 
 
 def _restatements(published: Published, week: dict, is_past: bool) -> list[dict]:

@@ -10,7 +10,7 @@
   const OVERVIEW_HEIGHTS = { fan: 240, hours: 170, waste: 170 };
   const ALONE_HEIGHTS = { fan: 400, hours: 280, waste: 280 };
   const PRINT_HEIGHTS = { fan: 140, hours: 88, waste: 88 };
-  const state = { lang: data.language, site: null, pool: "", region: "", product: "" };
+  const state = { lang: data.language, site: null, pool: "", region: "", product: "", owner: "", week: 0 };
   const number = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
   const byId = (id) => document.getElementById(id);
 
@@ -21,6 +21,9 @@
     if (["zh", "en"].includes(asked.get("lang"))) state.lang = asked.get("lang");
     state.region = data.regions.some((one) => one.region === asked.get("hub")) ? asked.get("hub") : "";
     state.product = data.tokens && asked.get("product") in data.tokens.products ? asked.get("product") : "";
+    state.owner = asked.get("owner") in data.owners ? asked.get("owner") : "";
+    const week = data.mapWeeks.find((one) => one.week === asked.get("week"));
+    state.week = week ? week.offset : 0;
     if (!data.sites) return;
     const site = data.sites.options.find((option) => option.site_id === asked.get("site"));
     if (site) {
@@ -37,6 +40,8 @@
     const address = new URLSearchParams({ lang: state.lang });
     if (state.region) address.set("hub", state.region);
     if (state.product) address.set("product", state.product);
+    if (state.owner) address.set("owner", state.owner);
+    if (state.week) address.set("week", mapWeek().week);
     if (state.site !== null) {
       address.set("site", state.site);
       if (state.pool) address.set("pool", state.pool);
@@ -44,6 +49,8 @@
     history.replaceState(null, "", "#" + address);
   }
 
+  // Paper has no slider: it shows the week of the report.
+  const mapWeek = () => data.mapWeeks.find((one) => one.offset === (root.classList.contains("printing") ? 0 : state.week));
   const memberKey = () => state.site + "\n" + state.pool;
 
   // --- charts -----------------------------------------------------------------------------------
@@ -64,6 +71,7 @@
 
   // Paper is low; a chart with a name a bar, and the map, need room for the names.
   function onPaper(layout, traces) {
+    if (traces[0].meta === "gaps") return; // a row a site is low enough
     const isMap = Boolean(layout.yaxis.scaleanchor);
     const isNamed = traces.some((trace) => trace.orientation === "h");
     layout.height = Math.round((isNamed ? PRINT_NAMES_HEIGHT_RATIO : PRINT_HEIGHT_RATIO) * layout.height);
@@ -143,19 +151,26 @@
       );
       byId("choose-product").value = state.product;
     }
-    byId("reset-filters").hidden = !state.region && !state.product;
+    if (byId("choose-owner")) {
+      byId("choose-owner").replaceChildren(
+        option("", words("all_owners")), ...Object.entries(data.owners).map(([owner, name]) => option(owner, name[state.lang])),
+      );
+      byId("choose-owner").value = state.owner;
+    }
+    byId("reset-filters").hidden = !state.region && !state.product && !state.owner;
   }
 
-  function applyRegion() {
-    const isShown = (element) => !state.region || element.dataset.region === state.region;
+  function applyFilters() {
+    const isShown = (element) => (!state.region || element.dataset.region === state.region)
+      && (!state.owner || element.dataset.owner === undefined || element.dataset.owner === state.owner);
     const rows = [...document.querySelectorAll(".decisions tbody tr")];
     document.querySelectorAll("tr[data-region], article[data-region]").forEach((element) => {
       element.hidden = !isShown(element);
     });
     document.querySelectorAll(".regions").forEach((list) => list.classList.toggle("alone", Boolean(state.region)));
     const note = byId("filtered-decisions");
-    note.hidden = !state.region;
-    note.textContent = !state.region ? "" : words("filtered_decisions")
+    note.hidden = !state.region && !state.owner;
+    note.textContent = note.hidden ? "" : words("filtered_decisions")
       .replace("{shown}", rows.filter(isShown).length).replace("{count}", rows.length);
   }
 
@@ -214,9 +229,10 @@
   }
 
   function exportRows(name) {
-    const { columns, rows, region, product } = data.exports[name];
-    const kept = rows.filter((row) => (!state.region || row[region] === state.region)
-      && (product === undefined || !state.product || row[product] === state.product));
+    const { columns, rows, region, product, owner } = data.exports[name];
+    const isKept = (value, chosen) => value === undefined || !chosen || value === chosen;
+    const kept = rows.filter((row) => isKept(row[region], state.region) && isKept(row[product], state.product)
+      && isKept(row[owner], state.owner));
     return [columns, ...kept].map((row) => row.map(csvCell).join(",")).join("\r\n") + "\r\n";
   }
 
@@ -224,31 +240,93 @@
     // The mark in front tells spreadsheets that the text is UTF-8.
     const file = new Blob(["\ufeff", exportRows(name)], { type: "text/csv;charset=utf-8" });
     const link = Object.assign(document.createElement("a"), {
-      href: URL.createObjectURL(file), download: ["tidegauge", data.week, name, state.region, state.product]
+      href: URL.createObjectURL(file), download: ["tidegauge", data.week, name, state.region, state.product, state.owner]
         .filter(Boolean).join("-").replace(/[^\w-]+/g, "-") + ".csv",
     });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   }
 
-  function filter(region, product) {
-    Object.assign(state, { region, product });
+  function filter(chosen) {
+    Object.assign(state, chosen);
     if (data.sites && state.region && siteOptions().every((site) => site.site_id !== state.site)) {
       state.site = (siteOptions()[0] || data.sites.options[0]).site_id;
       state.pool = "";
     }
     writeAddress();
     fillFilters();
-    applyRegion();
+    applyFilters();
     if (data.sites) fillChoices();
     return Promise.all([...drawRegions(), ...drawTokens(), ...drawSite()]);
+  }
+
+  // --- the map's week ---------------------------------------------------------------------------
+
+  const percent = (ratio) => (ratio === null ? "–" : Math.round(100 * ratio) + "%");
+  const count = (value) => (value === null ? "–" : number.format(Math.round(value)));
+  const mapRows = document.querySelector(".map-rows tbody");
+  const rowsOfThisWeek = mapRows ? [...mapRows.rows] : [];
+
+  function networkFigure() {
+    const figure = copy(data.charts.network[state.lang]);
+    const sites = figure.data.find((trace) => trace.meta === "sites");
+    const { offset, bands, sizes, labels, rows } = mapWeek();
+    if (!offset) return figure;
+    const values = new Map(rows.map(([site, load, , usable]) => [site, [percent(load), count(usable)]]));
+    const labelled = new Map(labels[state.lang].map(([index, text, place]) => [index, { text, place }]));
+    Object.assign(sites, {
+      text: bands.map((_, index) => (labelled.get(index) || { text: "" }).text),
+      textposition: bands.map((_, index) => (labelled.get(index) || { place: "top center" }).place),
+      marker: Object.assign({}, sites.marker, {
+        symbol: bands.map((band) => data.bandMarks[band][0]), color: bands.map((band) => data.bandMarks[band][1]), size: sizes,
+      }),
+      hovertext: sites.customdata.map((site, index) => {
+        const [load, usable] = values.get(site) || [percent(null), count(0)];
+        const [name] = sites.hovertext[index].split("<br>"); // escaped where the chart was made
+        return words("hover_site").replace("{load}", load).replace("{usable}", usable).replace("{name}", () => name);
+      }),
+    });
+    return figure;
+  }
+
+  function fillMapRows() {
+    const known = new Map(data.mapWeeks.find((one) => one.offset === 0).rows.map(([site], index) => [site, rowsOfThisWeek[index]]));
+    mapRows.replaceChildren(...(mapWeek().offset === 0 ? rowsOfThisWeek : mapWeek().rows.map(([site, load, demand, usable, unmet], index) => {
+      const row = known.get(site).cloneNode(true);
+      [String(index + 1), null, null, percent(load), count(demand), count(usable), count(unmet)].forEach((text, cell) => {
+        if (text !== null) row.cells[cell].textContent = text;
+      });
+      return row;
+    })));
+  }
+
+  function showMapWeek() {
+    if (!byId("choose-week")) return;
+    const { week, offset, says } = mapWeek();
+    const slider = byId("choose-week");
+    const text = offset ? week + " (" + (offset > 0 ? "+" : "−") + Math.abs(offset) + ")" : week;
+    slider.value = offset;
+    slider.setAttribute("aria-valuetext", text);
+    byId("map-week").textContent = text;
+    byId("map-week-says").textContent = says[state.lang];
+    byId("this-week").hidden = offset === 0;
+    fillMapRows();
+  }
+
+  function chooseWeek(offset) {
+    state.week = offset;
+    writeAddress();
+    showMapWeek();
+    applyFilters();
+    return draw(byId("chart-network"), networkFigure());
   }
 
   const siteOptions = () => data.sites.options.filter((site) => !state.region || site.region === state.region);
 
   function drawFixed() {
     return Object.keys(data.charts).map((key) => {
-      return draw(byId("chart-" + key), copy(data.charts[key][state.lang]));
+      const figure = key === "network" && mapWeek() ? networkFigure() : copy(data.charts[key][state.lang]);
+      return draw(byId("chart-" + key), figure);
     });
   }
 
@@ -318,7 +396,7 @@
     state.site = site;
     state.pool = pool;
     if (state.region && siteOptions().every((one) => one.site_id !== site)) {
-      filter("", state.product);
+      filter({ region: "" });
       return;
     }
     if (!(memberKey() in data.sites.fan.members)) state.pool = "";
@@ -344,7 +422,8 @@
   function drawAll() {
     applyLanguage();
     fillFilters();
-    applyRegion();
+    showMapWeek();
+    applyFilters();
     if (data.sites) fillChoices();
     return Promise.all([...drawFixed(), ...drawTokens(), ...drawSite()]);
   }
@@ -374,11 +453,16 @@
     byId("choose-site").addEventListener("change", (event) => show(event.target.value, ""));
     byId("choose-pool").addEventListener("change", (event) => show(state.site, event.target.value));
   }
-  byId("choose-region").addEventListener("change", (event) => filter(event.target.value, state.product));
-  if (data.tokens) byId("choose-product").addEventListener("change", (event) => filter(state.region, event.target.value));
+  if (byId("choose-week")) {
+    byId("choose-week").addEventListener("input", (event) => chooseWeek(Number(event.target.value)));
+    byId("this-week").addEventListener("click", () => { chooseWeek(0); byId("choose-week").focus(); });
+  }
+  byId("choose-region").addEventListener("change", (event) => filter({ region: event.target.value }));
+  if (byId("choose-owner")) byId("choose-owner").addEventListener("change", (event) => filter({ owner: event.target.value }));
+  if (data.tokens) byId("choose-product").addEventListener("change", (event) => filter({ product: event.target.value }));
   byId("reset-filters").addEventListener("click", (event) => {
     event.preventDefault();
-    filter("", "");
+    filter({ region: "", product: "", owner: "" });
     byId("choose-region").focus();
   });
   document.querySelectorAll("[data-export]").forEach((button) => {

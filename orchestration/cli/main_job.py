@@ -192,8 +192,17 @@ def _summarize(here: Session) -> None:
         ("published", here.home.capacity),
         ("with money", here.home.finance),
         ("weekly report", weekly),
+        ("its PDF", _printed(here, weekly)),
         ("margin dashboard", here.home.margin_page),
     ])
+
+
+def _printed(here: Session, report: Path) -> str:
+    """Where the report's PDF is, or why there is none and what to do."""
+    pdf = report.with_suffix(".pdf")
+    if pdf.exists():
+        return str(pdf)
+    return here.result.get("pdf_missing", "not printed yet; `tidegauge report` prints it where there is a chromium")
 
 
 @app.command()
@@ -310,17 +319,15 @@ def publish(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 @app.command()
 def report(
-    week: WeekOption = None, language: LanguageOption = "en",
-    pdf: Annotated[bool, typer.Option("--pdf", help="Print it to a PDF beside the HTML file (needs chromium).")] = False,
-    home: HomeOption = None, as_json: JsonOption = False,
+    week: WeekOption = None, language: LanguageOption = "en", home: HomeOption = None, as_json: JsonOption = False,
 ) -> None:
-    """Write the weekly capacity report from what is published; a past week as of then."""
+    """Write the weekly capacity report from what is published, and its PDF; a past week as of then."""
     with session(home, as_json) as here:
         week_of(week)
         published_edition(here)
-        here.console.say(str(write_report(here, week, language, pdf)))
-        if pdf:
-            here.console.say(str(here.result["pdf"]))
+        written = write_report(here, week, language)
+        here.console.say(str(written))
+        here.console.say(_printed(here, written))
 
 
 @app.command()

@@ -212,23 +212,23 @@ def delivery_of(receipt: Receipt) -> dict[str, Any]:
     }
 
 
-def write_report(here: Session, week: str | None, language: str, pdf: bool = False) -> Path:
-    """Writes the weekly report through its job, and a PDF beside it if asked to; returns where the HTML is."""
+def write_report(here: Session, week: str | None, language: str) -> Path:
+    """Writes the weekly report through its job and returns where the HTML is; the result says where its PDF is, or why not."""
     from orchestration import definitions
 
     if language not in ("en", "zh"):
         raise CommandError(f"there is no report in {language!r}", next_step="use --language en or --language zh")
     outcome = materialize(
         here, "report", definitions.REPORT, report_week=week_of(week),
-        run_config={"ops": {"reports__weekly_capacity": {"config": {"language": language, "pdf": pdf}}}},
+        run_config={"ops": {"reports__weekly_capacity": {"config": {"language": language}}}},
     )
     written = outcome.asset_metadata["reports/weekly_capacity"]
     path = Path(str(written["path"]))
     here.result["report"] = path
-    if pdf:
-        if "pdf" not in written:
-            raise CommandError(str(written["pdf_missing"]), where=str(path), next_step="open the HTML file, which is written")
+    if "pdf" in written:
         here.result["pdf"] = Path(str(written["pdf"]))
+    else:
+        here.result["pdf_missing"] = str(written["pdf_missing"])
     return path
 
 

@@ -20,17 +20,16 @@ from orchestration.partitions import ISO_WEEKS, week_of_partition
 
 
 class WeeklyReportConfig(dg.Config):
-    """The language that the page shows first, and whether it is printed to a PDF beside the HTML file."""
+    """The language that the page shows first and is printed in."""
 
     language: str = "en"
-    pdf: bool = False
 
 
 @dg.asset(
     key=["reports", "weekly_capacity"], deps=[["published", "capacity"]], group_name="reports",
     kinds={"plotly", "html"}, partitions_def=ISO_WEEKS,
     description=(
-        "reports/weekly/<ISO week>.html (and .pdf): where demand crosses supply, when, and what to do about it. "
+        "reports/weekly/<ISO week>.html, and printed to .pdf where there is a chromium: where demand crosses supply, when, and what to do about it. "
         "One partition an ISO week, named by its Monday; a past week is made again as of then."
     ),
 )
@@ -60,13 +59,14 @@ def weekly_capacity(
         "path": dg.MetadataValue.path(out), "iso_week": iso_week, "byte_count": out.stat().st_size,
         **{f"forecast of {week}": source for week, source in sources.items()},
     }
-    if config.pdf:
-        try:
-            printed = print_report(out, out.with_suffix(".pdf"), config.language)
-            metadata["pdf"] = dg.MetadataValue.path(printed)
-        except PdfNotWritten as reason:
-            context.log.warning(str(reason))
-            metadata["pdf_missing"] = str(reason)
+    pdf = out.with_suffix(".pdf")
+    try:
+        metadata["pdf"] = dg.MetadataValue.path(print_report(out, pdf, config.language))
+    except PdfNotWritten as reason:
+        # The print of an earlier report beside this one would be taken for this one's.
+        pdf.unlink(missing_ok=True)
+        context.log.warning(str(reason))
+        metadata["pdf_missing"] = str(reason)
     return dg.MaterializeResult(metadata=metadata)
 
 

@@ -25,6 +25,8 @@ GROWING = {("cn-gd", "ascend-910c"): 0.045, ("cn-zj", "nvidia-h20"): 0.06, ("yrd
 HOT_SITES = ("cn-gd", "cn-zj", "yrd-demo", "cn-sh")
 WITHOUT_SUPPLY = "cn-xz"
 IDLE_HUB = "gs-qy"
+SILENT_SITE, SILENT_HOURS = "cn-sh", 7
+"""A site whose usage was not heard for some hours of one day."""
 USABLE_SHARE = 0.85
 SHANGHAI_OFFSET = timedelta(hours=8)
 _DIURNAL = 1 + 0.32 * np.sin((np.arange(24) - 9) / 24 * 2 * np.pi)
@@ -96,6 +98,9 @@ def _supply_demand(pools: list[dict], first_day: date, weeks: int) -> tuple[pl.D
         return result
 
     daily = rows(24, lambda index: {"usage_date": first_day + timedelta(days=index), "known_hour_count": 24})
+    for row in daily:
+        if row["site_id"] == SILENT_SITE and row["usage_date"] == first_day + timedelta(days=weeks * 7 - 4):
+            row["known_hour_count"] = 24 - SILENT_HOURS
     weekly = rows(168, lambda index: {
         "iso_week": week_of(first_day + timedelta(weeks=index)),
         "week_start_date": first_day + timedelta(weeks=index), "day_count": 7,

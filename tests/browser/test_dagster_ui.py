@@ -1,7 +1,7 @@
-"""The Dagster UI as a data engineer uses it: the graph, a backfill of three days, a check that blocks.
+"""The Dagster UI as a data engineer uses it: the graph, a backfill, a check that blocks, a run that is killed.
 
-One server on one small home serves all tests, which go from the graph through the backfill to the
-broken delivery; none runs the models, so the file costs the server's start and a few small runs.
+One server on one small home serves all tests, which go from the graph through a backfill and a broken
+delivery to the killed run; none runs the models, so the file costs the server's start and a few small runs.
 """
 
 from __future__ import annotations
@@ -18,9 +18,13 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import dagster as dg
+import duckdb
 import pytest
+from dagster._core.execution.backfill import BulkActionStatus
 from playwright.sync_api import Browser, Page
 
+from orchestration.definitions import instance_of
 from orchestration.home import Home
 from orchestration.raw_store import receipts
 from orchestration.sources.simulate import simulate
@@ -29,6 +33,7 @@ STARTS_WITHIN_SECONDS = 300
 BACKFILLS_WITHIN_SECONDS = 300
 GROUPS = ("landing", "raw", "seeds", "staging", "intermediate", "marts", "forecast", "publish", "reports")
 DAYS = (date(2026, 11, 10), date(2026, 11, 11), date(2026, 11, 12))
+KILLED_DAYS = (date(2026, 11, 16), date(2026, 11, 19))
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +78,11 @@ def _answers(address: str) -> bool:
         return False
 
 
-def _wait(condition, seconds: float, explain) -> None:
+def _wait(condition, seconds: float, explain, every: float = 1) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, explain()
-        time.sleep(1)
+        time.sleep(every)
 
 
 @pytest.fixture
@@ -151,12 +156,13 @@ def test_a_blocking_check_that_fails_leaves_publish_undone(page: Page, landed: H
     # A page that is left before the run is launched takes the request along.
     dialog.wait_for(state="hidden")
 
-    def is_over() -> bool:
-        page.goto(f"{ui}/runs")
-        page.get_by_text(f"partition: {today}").first.wait_for()
-        return page.get_by_text("Failure", exact=True).count() > 0
+    with instance_of(landed) as instance:
 
-    _wait(is_over, BACKFILLS_WITHIN_SECONDS, lambda: log_text(landed))
+        def has_failed() -> bool:
+            of_today = instance.get_runs(dg.RunsFilter(tags={"dagster/partition": today.isoformat()}))
+            return any(run.status == dg.DagsterRunStatus.FAILURE for run in of_today)
+
+        _wait(has_failed, BACKFILLS_WITHIN_SECONDS, lambda: log_text(landed))
     page.goto(f"{ui}/assets/raw/telemetry?view=checks")
     page.get_by_text("This is a blocking asset check.").first.wait_for()
     page.get_by_text("Failed", exact=True).first.wait_for()
@@ -165,3 +171,69 @@ def test_a_blocking_check_that_fails_leaves_publish_undone(page: Page, landed: H
         page.get_by_text("Never materialized", exact=False)
     ).first.wait_for()
     assert not landed.capacity.exists()
+
+
+def test_a_killed_run_is_executed_again_from_its_failure(page: Page, landed: Home, ui: str):
+    """Prevents a killed run that is "running" for ever, holds the writer's place, or is repaired with lines lost or twice."""
+    page.goto(f"{ui}/locations/orchestration.definitions/asset-groups/raw")
+    page.get_by_role("button", name="Materialize all").first.click()
+    dialog = page.get_by_role("dialog")
+    chosen = dialog.get_by_placeholder("No matching partitions")
+    chosen.fill(f"[{KILLED_DAYS[0]}...{KILLED_DAYS[1]}]")
+    chosen.press("Enter")
+    dialog.get_by_text("4 partitions").first.wait_for()
+    dialog.get_by_role("button", name="Launch").click()
+    # Jobs are loaded first: with their first receipt the run is in the middle of its first step of eight.
+    _wait(lambda: receipts(landed, "job_logs"), BACKFILLS_WITHIN_SECONDS, lambda: log_text(landed), every=0.01)
+    with instance_of(landed) as instance:
+        killed = instance.get_runs(limit=1)[0]
+        os.kill(_worker_of(instance, killed.run_id), signal.SIGKILL)
+
+        def ended(run_id: str) -> bool:
+            return instance.get_run_by_id(run_id).is_finished
+
+        def has_given_up() -> bool:
+            return instance.get_backfill(killed.tags["dagster/backfill"]).status == BulkActionStatus.COMPLETED_FAILED
+
+        # While the backfill goes on the page launches without the question that it asks here.
+        _wait(lambda: ended(killed.run_id) and has_given_up(), BACKFILLS_WITHIN_SECONDS, lambda: log_text(landed))
+        assert instance.get_run_by_id(killed.run_id).status == dg.DagsterRunStatus.FAILURE
+        assert all(receipt.delivered_date not in KILLED_DAYS for receipt in receipts(landed, "telemetry")), "killed too late"
+
+        page.goto(f"{ui}/runs/{killed.run_id}")
+        page.get_by_role("button", name="Re-execute all").locator("xpath=following::button[1]").click()
+        page.get_by_role("menuitem", name="From failure").click()
+        page.get_by_role("dialog").get_by_role("button", name="Confirm").click()
+        page.wait_for_url(lambda address: killed.run_id not in address)
+        again = page.url.split("?")[0].rsplit("/", 1)[-1]
+        _wait(lambda: ended(again), BACKFILLS_WITHIN_SECONDS, lambda: log_text(landed))
+        run = instance.get_run_by_id(again)
+        assert (run.status, run.parent_run_id) == (dg.DagsterRunStatus.SUCCESS, killed.run_id)
+    for feed in ("job_logs", "telemetry", "token_usage"):
+        waiting = {
+            path.name for path in (landed.landing / feed).glob("*/*")
+            if KILLED_DAYS[0] <= date.fromisoformat(path.parent.name) <= KILLED_DAYS[1] and not path.name.endswith(".manifest.json")
+        }
+        mine = [receipt for receipt in receipts(landed, feed) if receipt.delivery_name in waiting]
+        assert {receipt.delivery_name for receipt in mine} == waiting and len(mine) == len(waiting)
+        _assert_raw_holds_what_receipts_say(landed, feed)
+
+
+def _worker_of(instance: dg.DagsterInstance, run_id: str) -> int:
+    """The process that executes a run's steps."""
+    started = instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+    return next(
+        int(entry.dagster_event.event_specific_data.metadata["pid"].value)
+        for entry in started if "pid" in entry.dagster_event.event_specific_data.metadata
+    )
+
+
+def _assert_raw_holds_what_receipts_say(home: Home, feed: str) -> None:
+    """Every received line is loaded, a duplicate or in quarantine, and every loaded one is in raw once."""
+    found = receipts(home, feed)
+    for receipt in found:
+        assert receipt.received_count == receipt.loaded_count + receipt.duplicate_count + receipt.quarantined_count
+    for table in {receipt.table_name for receipt in found if receipt.loaded_count}:
+        loaded = sum(receipt.loaded_count for receipt in found if receipt.table_name == table)
+        files = str(home.raw / table / "*" / "*.parquet")
+        assert duckdb.execute("select count(*) from read_parquet(?)", [files]).fetchone() == (loaded,)

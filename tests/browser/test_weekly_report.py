@@ -16,9 +16,11 @@ import polars as pl
 import pytest
 from conftest import HOSTILE_NAMES, Opened, Report
 from playwright.sync_api import Page
+from published_fixture import SILENT_HOURS
 
 from dashboards.bilingual import clean, compact_text
 from dashboards.weekly_report import write_weekly_report
+from dashboards.weekly_report.parts import ACTION_OWNERS
 from dashboards.weekly_report.pdf import print_report
 from dashboards.weekly_report.published import WeekNotPublished
 from orchestration.forecasting.tables import HORIZON_WEEKS
@@ -318,6 +320,77 @@ def test_what_is_filtered_is_what_is_exported(report: Report, open_report: Open,
     assert sum(int(row["tokens"]) for row in tokens) == total
 
 
+def test_who_acts_is_shown_filtered_and_exported_alike(report: Report, open_report: Open, tmp_path: Path) -> None:
+    """A decision that is nobody's is not carried out, and one that a filter loses is nobody's again."""
+    page = open_report(report.html, "#lang=en").page
+    shown = page.evaluate("""() => Object.fromEntries([...document.querySelectorAll('table.decisions tbody tr')]
+        .map((row) => [row.dataset.siteId + '/' + row.dataset.acceleratorId, [row.dataset.action, row.dataset.owner]]))""")
+    assert {tuple(pair) for pair in shown.values()} <= {*ACTION_OWNERS.items(), ("none", "")}
+    owner = ACTION_OWNERS["add"]
+    mine = {pool for pool, (_, theirs) in shown.items() if theirs == owner}
+    page.select_option("#choose-owner", owner)
+    assert f"owner={owner}" in page.url and 0 < len(mine) < len(shown)
+    left = page.evaluate("""() => [...document.querySelectorAll('table.decisions tbody tr:not([hidden])')]
+        .map((row) => row.dataset.siteId + '/' + row.dataset.acceleratorId)""")
+    rows = exported(page, "decisions", tmp_path)
+    assert set(left) == mine == {f"{row['site_id']}/{row['accelerator_id']}" for row in rows}
+    assert {row["owner"] for row in rows} == {owner}
+
+
+def map_rows(page: Page) -> list[list[str]]:
+    """Site, load, demand and usable of each row beside the map."""
+    return page.evaluate("""() => [...document.querySelectorAll('.map-rows tbody tr')].map((row) => [1, 3, 4, 5].map(
+        (cell) => (row.cells[cell].querySelector('[data-lang=en]') || row.cells[cell]).textContent.trim()))""")
+
+
+def test_the_map_and_its_table_follow_the_week(report: Report, open_report: Open) -> None:
+    """A map of next month that shows this month's loads, or a table that stays behind it, moves servers to the wrong hub."""
+    page = open_report(report.html, "#lang=en").page
+    this_week = map_rows(page)
+    page.focus("#choose-week")
+    page.keyboard.press("ArrowRight")
+    assert "week=2026-W48" in page.url
+    wanted = mart(report, """
+        select site_name, value as demand, usable, value / usable as load
+        from capacity.fct_demand_forecast as forecast join capacity.dim_site on series_id = site_id
+        join (select site_id, sum(usable_accelerator_count) as usable from capacity.fct_supply_plan_weekly
+            where target_date = '2026-11-23' and cutoff_date = '2026-11-22' group by 1) using (site_id)
+        where level = 'site' and quantile = .5 and target_date = '2026-11-23' and cutoff_date = '2026-11-22' and is_in_use""")
+    of_site = {tuple(row[1:]) for row in map_rows(page)}
+    assert len(map_rows(page)) == len(wanted) > 30
+    for row in (row for row in wanted if row["usable"]):
+        near = [cells for cells in of_site if cells[0] == f"{100 * row['load']:.0f}%"]
+        assert any(abs(int(demand.replace(",", "")) - row["demand"]) <= 0.5 for _, demand, _ in near), row
+    drawn = page.evaluate("document.getElementById('chart-network').data.find((t) => t.meta === 'sites').text.join()")
+    assert map_rows(page)[0][1] in drawn
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    assert page.get_attribute("#choose-week", "aria-valuetext") == "2026-W48 (+1)"
+    assert map_rows(page) != this_week
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert map_rows(page) == this_week, "paper shows the week of the report"
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    page.focus("#choose-week")
+    page.keyboard.press("End")
+    assert "(+12)" in page.inner_text("#map-week")
+    page.keyboard.press("Home")
+    assert "(−6)" in page.inner_text("#map-week")
+    page.click("#this-week")
+    assert map_rows(page) == this_week and "week=" not in page.url
+
+
+def test_hours_that_nobody_heard_are_drawn_and_an_unbroken_feed_is_said(report: Report, open_report: Open) -> None:
+    """A drop-out that looks like a quiet night hides demand; an empty picture leaves open whether anybody looked."""
+    page = open_report(report.html, "#lang=en").page
+    title = page.inner_text("#gaps_usage-title")
+    assert f"{SILENT_HOURS} h" in title and "sites: 1" in title
+    cells = page.evaluate("document.getElementById('chart-gaps_usage').data[0].z")
+    assert len(cells) == 1 and sorted(cells[0])[-2:] == [0, SILENT_HOURS] and len(cells[0]) == 7 * WEEKS
+    assert "Telemetry speaks of all that was held, at every site, in 56 days." in page.inner_text("#quality .notes")
+    page.evaluate("document.querySelectorAll('#quality details').forEach((one) => { one.open = true; })")
+    assert str(SILENT_HOURS) in page.inner_text("#quality details table")
+
+
 def test_an_exported_name_is_no_formula(hostile_report: Report, open_report: Open, tmp_path: Path) -> None:
     """A spreadsheet runs a cell that begins with an equals sign."""
     page = open_report(hostile_report.html, "#lang=en").page
@@ -445,7 +518,7 @@ def test_no_text_is_left_in_the_other_language(
         page.click("[data-set-language=zh]")
     page.wait_for_timeout(500)
     seen = page.evaluate(VISIBLE_TEXT)
-    loose = [item for item in seen if item["where"] not in ("plot", "H2", "OPTION", "FIGCAPTION")]
+    loose = [item for item in seen if item["where"] not in ("plot", "H2", "OPTION", "FIGCAPTION", "OUTPUT")]
     assert loose == []
     dynamic = " ".join(item["text"] for item in seen)
     assert bool(re.search("[\u4e00-\u9fff]", dynamic)) == (language == "zh")
@@ -503,7 +576,7 @@ def test_every_chart_is_named_summed_up_and_tabled(report: Report, open_report: 
     """Plotly's drawing says nothing to a screen reader."""
     page = open_report(report.html, "#lang=en").page
     charts = page.locator(".plot")
-    assert charts.count() == 14 + 3 * 8
+    assert charts.count() == 15 + 3 * 8
     for chart in charts.all():
         figure = chart.locator("xpath=ancestor::figure")
         assert figure.get_attribute("role") == "group"

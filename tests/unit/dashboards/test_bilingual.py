@@ -63,6 +63,7 @@ def test_every_key_that_is_asked_for_exists_and_every_string_is_asked_for() -> N
         *(f"column_{key}" for key in ("actual", "p10", "p50", "p90", "supply", "committed")),
         *(f"weekday_{weekday}" for weekday in range(1, 8)), *(f"confidence_{name}" for name in CONFIDENCES),
         *(f"level_{level}" for level in LEVELS), *(key for key in STRINGS if key.startswith((
+            "gaps_", "column_gap_", "owner_", "map_week",
             "why_", "short_", "model_", "part_", "region_", "product_", "constraint_", "resource_", "past_", "level_", "measure_",
             "outlook_"))),
         *(f"action_{name}" for name in ("add", "move", "none")), *(band.key for band in theme.LOAD_BANDS),
