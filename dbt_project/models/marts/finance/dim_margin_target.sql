@@ -24,4 +24,4 @@ select
     delivered.delivered_date
 from targets
 -- A row says which line of which file it is from; the file's name is what comes before the line.
-left join delivered on targets.provided_by like delivered.delivery_name || ' line %'
+left join delivered on regexp_replace(targets.provided_by, ' line [0-9]+$', '') = delivered.delivery_name

@@ -44,7 +44,7 @@ running as (
         sum(coalesce(booked.consumed_tokens, 0)) over (
             partition by days.subscription_id order by days.usage_date rows between 6 preceding and current row
         ) as trailing_consumed_tokens,
-        sum(cast(coalesce(booked.consumed_tokens, 0) as double) * cast(coalesce(booked.consumed_tokens, 0) as double)) over (
+        sum(power(cast(coalesce(booked.consumed_tokens, 0) as double), 2)) over (
             partition by days.subscription_id order by days.usage_date rows between 6 preceding and current row
         ) as trailing_squares
     from days
