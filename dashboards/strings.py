@@ -699,8 +699,8 @@ STRINGS: dict[str, dict[str, str]] = {
     },
     "gaps_usage_summary": {
         "zh": "每格为一天中用量中断的小时数；{days} 天，显示中断最多的 {shown} 个站点。中断按未知计，不按 0 计。",
-        "en": "Each cell: hours of the day in which a site's usage dropped out; {days} days, the {shown} sites that miss most. "
-              "Such hours are unknown, not 0.",
+        "en": "Each cell: hours of the day in which a site's usage dropped out; {days} days, sites with most missing "
+              "first ({shown}). Such hours are unknown, not 0.",
     },
     "gaps_usage_none": {"zh": "{days} 天内没有任何站点的用量中断。", "en": "No site's usage dropped out in {days} days."},
     "gaps_usage_absent": {"zh": "没有可用于判断用量中断的供需数据。", "en": "There is no supply and demand from which a drop-out of usage could be told."},
@@ -710,8 +710,8 @@ STRINGS: dict[str, dict[str, str]] = {
     },
     "gaps_telemetry_summary": {
         "zh": "每格为当天已分配加速卡时中没有遥测的份额（按闲置计）；{days} 天，显示缺失最多的 {shown} 个站点。",
-        "en": "Each cell: share of the day's held accelerator-hours of which no telemetry speaks (counted as idle); {days} days, the "
-              "{shown} sites that miss most.",
+        "en": "Each cell: share of the day's held accelerator-hours of which no telemetry speaks (counted as idle); {days} days, "
+              "sites with most missing first ({shown}).",
     },
     "gaps_telemetry_none": {
         "zh": "{days} 天内各站点已分配的加速卡都有遥测。", "en": "Telemetry speaks of all that was held, at every site, in {days} days.",

@@ -22,14 +22,15 @@ def gaps_figure(gaps: pl.DataFrame, days: list[date], unit: str, language: str) 
         days: the columns, so that a day on which nothing is missing is seen as one.
         unit: what a gap is counted in: ``h`` (of 24) or ``%`` (of 100).
     """
+    whole = 24 if unit == "h" else 100
     names = list(dict.fromkeys(gaps["name"]))
     cells = {(name, day): gap for name, day, gap in gaps.select("name", "usage_date", "gap").iter_rows()}
     figure = go.Figure(
         go.Heatmap(
             z=[[cells.get((name, day)) for day in days] for name in names], x=[day.isoformat() for day in days],
-            y=[figure_label(name) for name in names], zmin=0, zmax=24 if unit == "h" else 100, colorscale=SCALE,
+            y=[figure_label(name) for name in names], zmin=0, zmax=whole, colorscale=SCALE,
             xgap=1, ygap=1, meta="gaps", hovertemplate="%{y} · %{x} · %{z:.0f} " + unit + "<extra></extra>",
-            colorbar={"ticksuffix": f" {unit}", "thickness": 10, "outlinewidth": 0, "len": 0.95},
+            colorbar={"ticksuffix": f" {unit}", "thickness": 10, "outlinewidth": 0, "len": 0.95, "tickvals": [0, whole]},
         )
     )
     figure.update_layout(

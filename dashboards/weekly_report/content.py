@@ -417,7 +417,7 @@ def _map_weeks(readings: Readings, names: Names, sites: pl.DataFrame, drawn: pl.
                 links=say("map_links_of", week=same(readings.iso_week or NO_WEEK_TEXT)) if offset else same(""),
             ).plain(),
             "rows": [
-                [site_id, None if load is None else round(load, 3), *(None if value is None else round(value, 1) for value in values)]
+                [site_id, None if load is None else round(load, 4), *(None if value is None else round(value) for value in values)]
                 for site_id, load, *values in loads.select(
                     "site_id", "load_ratio", "demand_accelerator_count", "usable_accelerator_count", "unmet").iter_rows()
             ],

@@ -74,7 +74,8 @@
     if (traces[0].meta === "gaps") return; // a row a site is low enough
     const isMap = Boolean(layout.yaxis.scaleanchor);
     const isNamed = traces.some((trace) => trace.orientation === "h");
-    layout.height = Math.round((isNamed ? PRINT_NAMES_HEIGHT_RATIO : PRINT_HEIGHT_RATIO) * layout.height);
+    const isMoved = traces.some((trace) => trace.meta === "increase"); // its names have one line each
+    layout.height = Math.round((isNamed && !isMoved ? PRINT_NAMES_HEIGHT_RATIO : PRINT_HEIGHT_RATIO) * layout.height);
     if (!isMap && !isNamed) return;
     layout.font = { size: 11 };
     layout.yaxis = Object.assign({}, layout.yaxis, { tickfont: { size: 10 } });
@@ -263,7 +264,7 @@
   // --- the map's week ---------------------------------------------------------------------------
 
   const percent = (ratio) => (ratio === null ? "–" : Math.round(100 * ratio) + "%");
-  const count = (value) => (value === null ? "–" : number.format(Math.round(value)));
+  const count = (value) => (value === null ? "–" : number.format(value));
   const mapRows = document.querySelector(".map-rows tbody");
   const rowsOfThisWeek = mapRows ? [...mapRows.rows] : [];
 

@@ -130,7 +130,7 @@ def test_decision_rows_equal_the_mart(report: Report, open_report: Open) -> None
       site: row.dataset.siteId, accelerator: row.dataset.acceleratorId, action: row.dataset.action,
       text: [...row.cells].map((cell) => {
         const copy = cell.cloneNode(true);
-        copy.querySelectorAll('.cell-label, [data-lang=zh]').forEach((part) => part.remove());
+        copy.querySelectorAll('.cell-label, .owner-below, [data-lang=zh]').forEach((part) => part.remove());
         return copy.textContent.replace(/\\s+/g, ' ').trim();
       }),
     }))""")
