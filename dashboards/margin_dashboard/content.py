@@ -866,15 +866,15 @@ def tranche_courses(reading: Reading, words: Words) -> Block:
     drawn = tranches[:TRANCHES_DRAWN]
     figure = courses_figure(
         [Course(
-            figure_label(f"{row['site']} · {row['accelerator_id']}", 30),
+            f"{figure_label(row['site'], 18)}<br>{figure_label(row['accelerator_id'], 18)}",
             {path: [(day, float(back / row["opening_book_cny"])) for day, back in course(row, path, today)] for path, _ in PATHS},
             row["payback_date_base"],
         ) for row in drawn], today, {name: words.say(f"path_{name}") for name, _ in PATHS} | {"back": words.say("payback_day")},
     )
     last = tranches[0]
-    said = {"tranche": f"{last['site']} · {last['accelerator_id']}", "share": words.percent(_ratio(last["cumulative_gross_cash_cny"], last["opening_book_cny"]), 0)}
+    said = {"tranche": f"{last['site']} · {last['accelerator_id']}", "share": words.percent(_ratio(last["cumulative_gross_cash_cny"], last["opening_book_cny"]))}
     said |= {path: words.day(last[f"payback_date_{path}"]) if last[f"payback_date_{path}"] else words.say("payback_never") for path, _ in PATHS}
-    said |= {"end": words.percent(_end_ratio(last, today), 0), "ends": words.day(last["life_ends_date"])}
+    said |= {"end": words.percent(_end_ratio(last, today)), "ends": words.day(last["life_ends_date"])}
     return Block(
         "courses", words.say("courses_title" if last["payback_date_base"] else "courses_title_never", **said), words.say("courses_summary", drawn=len(drawn), count=len(tranches)), figure, table,
     )
