@@ -44,7 +44,7 @@ running as (
         sum(coalesce(booked.consumed_tokens, 0)) over (
             partition by days.subscription_id order by days.usage_date rows between 6 preceding and current row
         ) as trailing_consumed_tokens,
-        sum(cast(coalesce(booked.consumed_tokens, 0) as double) * cast(coalesce(booked.consumed_tokens, 0) as double)) over (
+        sum(power(cast(coalesce(booked.consumed_tokens, 0) as double), 2)) over (
             partition by days.subscription_id order by days.usage_date rows between 6 preceding and current row
         ) as trailing_squares
     from days
@@ -83,8 +83,7 @@ paced as (
         1.2816 * sqrt(
             greatest(
                 trailing_squares
-                - cast(trailing_consumed_tokens as double) * cast(trailing_consumed_tokens as double)
-                / nullif(trailing_day_count, 0),
+                - power(cast(trailing_consumed_tokens as double), 2) / nullif(trailing_day_count, 0),
                 0
             ) / case when trailing_day_count > 1 then trailing_day_count - 1 end / trailing_day_count
         ) as tokens_per_day_either_way
