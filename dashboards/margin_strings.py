@@ -254,8 +254,8 @@ STRINGS: dict[str, dict[str, str]] = {key: REPORT_STRINGS[key] for key in OF_REP
         "en": "At their pace {base} of {count} grants in force are used up within {weeks} weeks and before they expire ({low} to {high})",
     },
     "exhaustion_summary": {
-        "zh": "截至 {as_of}。实线按近七天的日均消耗；虚线按日均加减 1.28 个标准误（五次中有四次落在其间），开始不足两天的套餐没有区间。",
-        "en": "As of {as_of}. Solid is the mean burn of the last seven days; the lines beside it are 1.28 standard errors of those days faster and slower (four in five means lie between). A grant of less than two days has no band.",
+        "zh": "截至 {as_of}。实线按近七天的日均消耗；虚线按日均加减 1.28 个标准误（五次中有四次落在其间）。首日的套餐不计入。",
+        "en": "As of {as_of}. Solid is the mean burn of the last seven days; the lines beside it are 1.28 standard errors of those days faster and slower (four in five means lie between). Grants on their first day are left out.",
     },
     "path_early": {"zh": "较快", "en": "burning faster"},
     "path_pace": {"zh": "按日均", "en": "at the mean burn"},
@@ -304,6 +304,10 @@ STRINGS: dict[str, dict[str, str]] = {key: REPORT_STRINGS[key] for key in OF_REP
     "courses_title": {
         "zh": "最晚收回的是 {tranche}：已收回 {share}；收回日：中位路径 {base}，90% 路径 {high}，10% 路径 {low}",
         "en": "Last to come back is {tranche}, {share} is back; all of it on the median path: {base}, 90% path: {high}, 10% path: {low}",
+    },
+    "courses_title_never": {
+        "zh": "最难收回的是 {tranche}：已收回 {share}，中位路径上到寿命结束（{ends}）收回 {end}",
+        "en": "Furthest from coming back is {tranche}: {share} is back, {end} by the end of its life ({ends}) on the median path",
     },
     "courses_summary": {
         "zh": "每格一批资产，为账面已收回的比例，三条线是需求的 10%、50%、90% 路径，菱形是中位路径的收回日。图中为最晚的 {drawn} 批（共 {count} 批），表中为全部；筛选站点可看其他批次。",

@@ -98,7 +98,7 @@ def courses_figure(courses: Sequence[Course], today: date, names: dict[str, str]
     down = -(-len(courses) // COURSES_ACROSS)
     figure = make_subplots(
         rows=down, cols=COURSES_ACROSS, shared_xaxes="all", shared_yaxes="all", subplot_titles=[course.label for course in courses],
-        vertical_spacing=0.3 / down, horizontal_spacing=0.05,
+        vertical_spacing=0.36 / down, horizontal_spacing=0.05,
     )
     for index, course in enumerate(courses):
         place = {"row": index // COURSES_ACROSS + 1, "col": index % COURSES_ACROSS + 1}
@@ -115,9 +115,9 @@ def courses_figure(courses: Sequence[Course], today: date, names: dict[str, str]
             hovertemplate="%{x|%Y-%m-%d}", cliponaxis=False, **place,
         )
     figure.add_vline(x=today, line={"color": theme.STRONG_LINE, "dash": "dot", "width": 1.2})
-    figure.update_xaxes(type="date", nticks=5)
+    figure.update_xaxes(type="date", nticks=4, tickangle=0, tickformat="%Y")
     figure.update_yaxes(range=[0, 1.12], tickformat=".0%", nticks=4)
-    figure.update_annotations(font={"size": 12}, yshift=-2)
+    figure.update_annotations(font={"size": 11}, yshift=-2)
     # The legend stands above the first panels' titles, which stand above the panels.
-    figure.update_layout(template=theme.TEMPLATE, height=150 + 125 * down, margin={"t": 100}, legend={"y": 1 + 0.2 / down})
+    figure.update_layout(template=theme.TEMPLATE, height=170 + 140 * down, margin={"t": 120}, legend={"y": 1 + 0.32 / down})
     return figure

@@ -845,11 +845,11 @@ def recovery(reading: Reading, words: Words) -> Block:
 
 
 def tranche_courses(reading: Reading, words: Words) -> Block:
-    """The course of each tranche's cash to its book along the demand paths; what comes back last is drawn first."""
+    """The course of each tranche's cash to its book along the demand paths; what never comes back, or last, is drawn first."""
     today = reading.snapshot.last_date
     tranches = sorted(
         (row | {"site": member(reading.snapshot, "site", row["site_id"], words)} for row in reading.tranches() if row["opening_book_cny"]),
-        key=lambda row: (row["payback_date_base"] or date.max, row["payback_date_high"] or date.max, row["tranche_id"]), reverse=True,
+        key=lambda row: (row["payback_date_base"] or date.max, -_end_ratio(row, today), row["tranche_id"]), reverse=True,
     )
     rows = tuple(
         {"tranche_id": row["tranche_id"], "site": row["site"], "accelerator_id": row["accelerator_id"], "path": words.say(f"path_{path}"),
@@ -866,17 +866,23 @@ def tranche_courses(reading: Reading, words: Words) -> Block:
     drawn = tranches[:TRANCHES_DRAWN]
     figure = courses_figure(
         [Course(
-            figure_label(f"{row['site']} · {row['accelerator_id']}", 30),
+            f"{figure_label(row['site'], 18)}<br>{figure_label(row['accelerator_id'], 18)}",
             {path: [(day, float(back / row["opening_book_cny"])) for day, back in course(row, path, today)] for path, _ in PATHS},
             row["payback_date_base"],
         ) for row in drawn], today, {name: words.say(f"path_{name}") for name, _ in PATHS} | {"back": words.say("payback_day")},
     )
     last = tranches[0]
-    said = {"tranche": f"{last['site']} · {last['accelerator_id']}", "share": words.percent(_ratio(last["cumulative_gross_cash_cny"], last["opening_book_cny"]), 0)}
+    said = {"tranche": f"{last['site']} · {last['accelerator_id']}", "share": words.percent(_ratio(last["cumulative_gross_cash_cny"], last["opening_book_cny"]))}
     said |= {path: words.day(last[f"payback_date_{path}"]) if last[f"payback_date_{path}"] else words.say("payback_never") for path, _ in PATHS}
+    said |= {"end": words.percent(_end_ratio(last, today)), "ends": words.day(last["life_ends_date"])}
     return Block(
-        "courses", words.say("courses_title", **said), words.say("courses_summary", drawn=len(drawn), count=len(tranches)), figure, table,
+        "courses", words.say("courses_title" if last["payback_date_base"] else "courses_title_never", **said), words.say("courses_summary", drawn=len(drawn), count=len(tranches)), figure, table,
     )
+
+
+def _end_ratio(tranche: dict[str, Any], today: date) -> float:
+    """Share of the book that is back at the end of the median course."""
+    return float(course(tranche, "base", today)[-1][1] / tranche["opening_book_cny"])
 
 
 def course(tranche: dict[str, Any], path: str, today: date) -> list[tuple[date, Decimal]]:

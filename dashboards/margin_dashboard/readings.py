@@ -272,7 +272,8 @@ _SUMS: dict[str, tuple[str, str]] = {
             usage_date, segment, expires_date, projected_exhaustion_date_early as early_date, projected_exhaustion_date as base_date,
             projected_exhaustion_date_late as late_date, count(*) as grant_count, sum(remaining_tokens) as remaining_tokens
         from edition.finance.fct_package_burndown_daily
-        where state = 'active' and (
+        -- On its first day a grant's burn has no spread yet, and so no band.
+        where state = 'active' and usage_date > starts_date and (
             isodow(usage_date) = 7 or usage_date = last_day(usage_date)
             or usage_date = (select max(usage_date) from edition.finance.fct_package_burndown_daily)
         )
@@ -601,7 +602,7 @@ class Reading:
         )
 
     def running_out(self) -> list[dict[str, Any]]:
-        """Grants in force on the standing date, by the days on which they would be used up and expire."""
+        """Grants in force on the standing date and the day before, by the days on which they would be used up and expire."""
         if self.standing_date is None:
             return []
         return self._select(

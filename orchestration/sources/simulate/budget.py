@@ -2,7 +2,8 @@
 
 All of it is assumption, as the plan is. It knows the trend of demand, not its noise, calendar or throttling; counts
 no revenue of trial customers; spreads packages evenly over their days; takes accelerators at their design power and
-leaves the network out. Utilization and payback have no target here.
+leaves the network out. Utilization, payback and the burn of packages (add-ons follow
+from use, which a plan does not know) have no target here.
 """
 
 from __future__ import annotations
@@ -52,7 +53,6 @@ def margin_targets(demand: Demand, sold: Rows, discounts: Rows, assets: Rows, fi
         values = {
             "list_revenue_cny": listed, "net_revenue_cny": net, "gross_margin_cny": margin, "gross_margin_ratio": margin / net,
             "gross_margin_cny_per_million_tokens": margin_of_models / (tokens_a_request * requests).sum() * MILLION,
-            "package_consumed_tokens": sum(_a_week(row, middle) * int(row["granted_tokens"]) for row in sold),
         }  # fmt: skip
         rows += [
             {"measure": measure, "site_id": "all", "target_value": Decimal(repr(float(value))).quantize(FOUR_DIGITS),

@@ -83,8 +83,7 @@ paced as (
         1.2816 * sqrt(
             greatest(
                 trailing_squares
-                - cast(trailing_consumed_tokens as double) * cast(trailing_consumed_tokens as double)
-                / nullif(trailing_day_count, 0),
+                - power(cast(trailing_consumed_tokens as double), 2) / nullif(trailing_day_count, 0),
                 0
             ) / case when trailing_day_count > 1 then trailing_day_count - 1 end / trailing_day_count
         ) as tokens_per_day_either_way
