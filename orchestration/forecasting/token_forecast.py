@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from orchestration.forecasting import methods
-from orchestration.forecasting.backtest import Row, score
+from orchestration.forecasting.backtest import Row, score, sums_at
 from orchestration.forecasting.demand_series import (
     FEWEST_KNOWN_RATIO,
     HISTORY_WEEKS,
@@ -24,11 +24,11 @@ from orchestration.forecasting.demand_series import (
     WORKDAYS_A_WEEK,
     workdays,
 )
+from orchestration.forecasting.hierarchy import Hierarchy
 from orchestration.forecasting.iso_weeks import monday_of, week_of, weeks_after
-from orchestration.forecasting.members import LEVELS as QUANTILE_LEVELS
 from orchestration.forecasting.members import Setting, quiet_mean
 from orchestration.forecasting.past_forecasts import chosen_model, scored_past
-from orchestration.forecasting.paths import Paths, exact, shuffle
+from orchestration.forecasting.paths import Paths, exact
 from orchestration.forecasting.rolling import (
     COMBINED,
     COSTLY,
@@ -37,14 +37,12 @@ from orchestration.forecasting.rolling import (
     calibrate,
     combine,
     roll,
-    truth_at,
 )
 from orchestration.forecasting.tables import (
     FORECAST_ACCURACY,
     HORIZON_WEEKS,
     QUANTILES,
     TOKEN_FORECAST,
-    TOKEN_LEVELS,
     TOKEN_MEASURES,
     token_level,
 )
@@ -221,18 +219,12 @@ def parents_of_cells(cells: Cells, hub_regions: Mapping[str, str | None]) -> dic
     }
 
 
-def _weights(units: Units, share: np.ndarray, parents: list[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    """The series of a level, and (series, unit) what part of each unit's tokens is theirs."""
-    names = tuple(sorted(set(parents)))
-    row_of = {name: row for row, name in enumerate(names)}
-    weights = np.zeros((len(names), len(units.series_ids)))
-    np.add.at(weights, (np.array([row_of[name] for name in parents]), units.of_cell), share)
-    return names, weights
+def hierarchy_of(cells: Cells, units: Units, parents: Mapping[str, list[str]]) -> Hierarchy:
+    """The cells of the units, and the levels above them."""
+    return Hierarchy(cells.mean, units.of_cell, len(units.series_ids), parents, lambda origin: units.shares(cells, origin))
 
 
-def _backtest(
-    measure: str, cells: Cells, units: Units, rolled: Rolled, parents: Mapping[str, list[str]], setting: Setting
-) -> list[Row]:
+def _backtest(measure: str, hierarchy: Hierarchy, units: Units, rolled: Rolled, setting: Setting) -> list[Row]:
     """Scores at every level of the last SCORED origins with a truth, of the combination and of seasonal naive."""
     positions = [
         index for index, origin in enumerate(rolled.origins)
@@ -243,31 +235,10 @@ def _backtest(
     labels = np.full(len(units.series_ids), "unit")
     made = {COMBINED: calibrate(combine(rolled), rolled, labels, positions),
             YARDSTICK: calibrate(rolled.members[YARDSTICK], rolled, labels, positions)}
-    quantiles = {level: {model: [] for model in made} for level in TOKEN_LEVELS}
-    truths: dict[str, list[np.ndarray]] = {level: [] for level in TOKEN_LEVELS}
-    names: dict[str, tuple[str, ...]] = {}
-    for position in positions:
-        origin = int(rolled.origins[position])
-        share = units.shares(cells, origin)
-        known = np.isfinite(made[COMBINED][position]).all(axis=(1, 2))
-        samples = {
-            model: shuffle(each[position][known], units.values[known, :origin], NO_SEASON, PATH_COUNT, setting.seed)
-            for model, each in made.items()
-        }
-        for level, of_cell in parents.items():
-            names[level], weights = _weights(units, share, of_cell)
-            counted = known[units.of_cell]
-            whole = np.zeros((len(names[level]), cells.mean.shape[1]))
-            row_of = {name: row for row, name in enumerate(names[level])}
-            np.add.at(whole, np.array([row_of[name] for name in of_cell])[counted], cells.mean[counted])
-            truths[level].append(truth_at(whole, np.array([origin]), setting.horizon)[0])
-            for model in made:
-                quantiles[level][model].append(np.moveaxis(
-                    np.quantile(np.matmul(weights[:, known], samples[model]), QUANTILE_LEVELS, axis=0), 0, -1))
+    summed = sums_at(hierarchy, units.values, made, rolled, positions, setting, PATH_COUNT)
     return [
-        row for level in TOKEN_LEVELS
-        for row in score(token_level(measure, level), names[level], np.array(truths[level]),
-                         {model: np.array(each) for model, each in quantiles[level].items()})
+        row for level, (truth, quantiles) in summed.items()
+        for row in score(token_level(measure, level), hierarchy.names(level), truth, quantiles)
     ]
 
 
@@ -333,7 +304,8 @@ def _forecast_measure(
     none = np.array([], dtype=int)
     origins = list(range(max(length - ORIGINS, min(2, length)), length + 1))
     rolled = roll(units.values, origins, setting, {origin: dict.fromkeys(COSTLY, none) for origin in origins})
-    rows = _backtest(measure, cells, units, rolled, parents, setting)
+    hierarchy = hierarchy_of(cells, units, parents)
+    rows = _backtest(measure, hierarchy, units, rolled, setting)
     history = pl.DataFrame({
         "series_id": np.repeat(np.array(units.series_ids, dtype=object), length).tolist(),
         "period": list(cells.weeks) * len(units.series_ids), "value": units.values.reshape(-1),
@@ -345,16 +317,15 @@ def _forecast_measure(
         past=methods.Past(units.series_ids, tuple(cells.weeks[origin - 1] for origin in origins), rolled.members),
         known_future=_known_future(measure, cells, units, calendar, targets, granted),
     )
-    share = units.shares(cells, length)
     result = {}
     for model in (COMBINED, YARDSTICK):
         below = methods.paths_of(made, season_length=NO_SEASON, seed=SEED, count=PATH_COUNT, model=model)
         rows_of = [units.series_ids.index(series_id) for series_id in below.series_ids]
         # Multiples of a power of two that leave room for the shares, so that all sums below are exact.
         samples = exact(below.samples * calendar[rows_of][None], spare_bits=SHARE_BITS)
-        for level, of_cell in parents.items():
-            names, weights = _weights(units, share, of_cell)
-            result[model, level] = Paths(np.matmul(weights[:, rows_of], samples), names, below.targets)
+        for level in parents:
+            weights = hierarchy.weights(level, length)[:, rows_of]
+            result[model, level] = Paths(np.matmul(weights, samples), hierarchy.names(level), below.targets)
     return result, rows
 
 
