@@ -42,6 +42,7 @@ from orchestration.forecasting.tables import (
     FORECAST_ACCURACY,
     HORIZON_WEEKS,
     QUANTILES,
+    TOKEN_DEMAND,
     TOKEN_FORECAST,
     TOKEN_MEASURES,
     token_level,
@@ -82,9 +83,10 @@ class TokenDemand:
 
 @dataclass(frozen=True)
 class TokenForecast:
-    """Rows of fct_token_forecast and of fct_forecast_accuracy, and the model in use by measure."""
+    """Rows of fct_token_forecast, fct_token_demand_weekly and fct_forecast_accuracy, and the model in use by measure."""
 
     forecast: pl.DataFrame
+    seen: pl.DataFrame
     accuracy: pl.DataFrame
     model: Mapping[str, str]
 
@@ -251,7 +253,7 @@ def forecast_tokens(
         holidays: (holiday_date, day_type); a week's tokens are those of its own workdays and days off.
     """
     cutoff_date = monday_of(cutoff_week) + timedelta(days=6)
-    frames, accuracy, models = [], [], {}
+    frames, seen, accuracy, models = [], [], [], {}
     for measure in TOKEN_MEASURES:
         cells = cells_of(demand, holidays, measure, cutoff_week)
         if not cells.keys:
@@ -259,7 +261,8 @@ def forecast_tokens(
             continue
         parents = parents_of_cells(cells, hub_regions)
         kept = demand.kept.filter(pl.col("measure") == measure).with_columns(token_level_of())
-        record = scored_past(kept, _truth(measure, cells, parents), cutoff_date)
+        seen.append(_seen(measure, cells, parents, cutoff_date))
+        record = scored_past(kept, seen[-1].with_columns(token_level_of()), cutoff_date)
         made, rows = _forecast_measure(measure, cells, parents, holidays, demand.granted)
         models[measure] = chosen_model(rows, record, token_level(measure, "site"))
         accuracy += [FORECAST_ACCURACY.frame([{"cutoff_date": cutoff_date, "basis": "backtest", **row} for row in rows]), record]
@@ -273,12 +276,13 @@ def forecast_tokens(
         ]
     return TokenForecast(
         pl.concat(frames).cast(dict(TOKEN_FORECAST.schema)).sort(TOKEN_FORECAST.grain) if frames else TOKEN_FORECAST.frame([]),
+        pl.concat(seen).sort(TOKEN_DEMAND.grain) if seen else TOKEN_DEMAND.frame([]),
         pl.concat(accuracy) if accuracy else FORECAST_ACCURACY.frame([]), models,
     )
 
 
-def _truth(measure: str, cells: Cells, parents: Mapping[str, list[str]]) -> pl.DataFrame:
-    """What each series of each level came to (level, series_id, week_start_date, value); no row where a cell is not known."""
+def _seen(measure: str, cells: Cells, parents: Mapping[str, list[str]], cutoff_date: date) -> pl.DataFrame:
+    """Rows of fct_token_demand_weekly: what each series of each level came to; no row where a cell is not known."""
     rows = []
     for level, of_cell in parents.items():
         names = sorted(set(of_cell))
@@ -286,11 +290,12 @@ def _truth(measure: str, cells: Cells, parents: Mapping[str, list[str]]) -> pl.D
         whole = np.zeros((len(names), len(cells.weeks)))
         np.add.at(whole, np.array([row_of[name] for name in of_cell]), cells.total)
         rows += [
-            {"level": token_level(measure, level), "series_id": name, "week_start_date": monday, "value": float(value)}
+            {"cutoff_date": cutoff_date, "measure": measure, "level": level, "series_id": name, "week_start_date": monday,
+             "value": float(value)}
             for name, line in zip(names, whole, strict=True)
             for monday, value in zip(cells.weeks, line, strict=True) if np.isfinite(value)
         ]
-    return pl.DataFrame(rows, schema={"level": pl.String, "series_id": pl.String, "week_start_date": pl.Date, "value": pl.Float64})
+    return TOKEN_DEMAND.frame(rows)
 
 
 def _forecast_measure(
