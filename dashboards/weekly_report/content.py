@@ -868,7 +868,7 @@ TERMS = (
     ("term_owner", "text_owner", "assumption", "fct_capacity_need"),
     ("term_committed", "text_committed", "definition", "fct_supply_plan_weekly"),
     ("term_forecast", "text_forecast", "method", "fct_demand_forecast"),
-    ("term_tokens_ahead", "text_tokens_ahead", "method", "fct_token_forecast, fct_demand_daily"),
+    ("term_tokens_ahead", "text_tokens_ahead", "method", "fct_token_forecast, fct_token_demand_weekly"),
     ("term_confidence", "text_confidence", "definition", "fct_capacity_need"),
     ("term_wape", "text_wape", "definition", "fct_forecast_accuracy"),
     ("term_waste", "text_waste", "definition", "fct_accelerator_hours_daily"),

@@ -358,25 +358,11 @@ def _read_week(
             " from capacity.fct_package_demand where iso_week > $iso_week order by all", named_week,
         ),
         token_history=published.frame(
-            "capacity.fct_demand_daily",
+            "capacity.fct_token_demand_weekly",
             {"measure": text, "level": text, "series_id": text, "week_start_date": pl.Date, "tokens": number},
-            """
-            with days as (
-                select cast(date_trunc('week', usage_date) as date) as week_start_date, model_id,
-                    coalesce(segment, 'unknown') as segment, unconstrained_input_tokens as input_tokens,
-                    unconstrained_output_tokens as output_tokens
-                from capacity.fct_demand_daily left join capacity.dim_tenant using (tenant_id)
-                where usage_date between $first and $sunday
-            ),
-            sums as (
-                select coalesce(model_id, segment, 'nation') as series_id, week_start_date,
-                    case when grouping(model_id) = 0 then 'model' when grouping(segment) = 0 then 'segment' else 'nation' end as level,
-                    cast(sum(input_tokens) as double) as input_tokens, cast(sum(output_tokens) as double) as output_tokens
-                from days group by grouping sets ((week_start_date), (week_start_date, segment), (week_start_date, model_id))
-            )
-            select measure, level, series_id, week_start_date, tokens
-            from (unpivot sums on input_tokens, output_tokens into name measure value tokens) order by all
-            """, {"first": span["first"], "sunday": span["sunday"]},
+            "select measure, level, series_id, week_start_date, value as tokens from capacity.fct_token_demand_weekly"
+            " where cutoff_date = $sunday and week_start_date >= $first and level in ('nation', 'segment', 'model') order by all",
+            {"first": span["first"], "sunday": span["sunday"]},
         ),
         token_forecast=published.frame(
             "capacity.fct_token_forecast",

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestration.forecasting import accuracy
+from orchestration.forecasting.hierarchy import Hierarchy
 from orchestration.forecasting.members import LEVELS, MEDIAN, Setting, quiet_mean
 from orchestration.forecasting.panel import Panel
-from orchestration.forecasting.paths import Paths, shuffle
+from orchestration.forecasting.paths import shuffle
 from orchestration.forecasting.rolling import (
     COMBINED,
     YARDSTICK,
@@ -23,6 +24,7 @@ from orchestration.forecasting.rolling import (
     calibrate,
     combine,
     roll,
+    truth_at,
 )
 
 SCORED_ORIGINS = 13
@@ -78,17 +80,18 @@ def backtest(
         made[RAW_YARDSTICK] = rolled.members[YARDSTICK]
     rows = score(bottom, panel.series_ids, rolled.truth[positions], {model: each[positions] for model, each in made.items()})
     rows += _rule_scores(bottom, panel.series_ids, panel.values, rolled, positions)
-    summed = {
-        model: _coherent(panel, rolled, made[model], positions, levels, setting)
-        for model in (COMBINED, YARDSTICK, RAW_YARDSTICK) if model in made
-    }
-    for level, parents in levels.items():
-        names = _names(parents)
-        values = _summed(panel.values, [_members(panel, parents, name) for name in names])
-        truths = np.stack([each[level][1] for each in summed.values()])
-        truth = np.where(np.isfinite(truths).all(axis=0), truths[0], np.nan)
-        rows += score(level, names, truth, {model: each[level][0] for model, each in summed.items()})
-        rows += _rule_scores(level, names, values, rolled, positions, truth)
+    hierarchy = Hierarchy(
+        panel.values, np.arange(len(panel.series_ids)), len(panel.series_ids),
+        {level: [parents.get(series_id) for series_id in panel.series_ids] for level, parents in levels.items()},
+        lambda origin: np.ones(len(panel.series_ids)),
+    )
+    summed = sums_at(
+        hierarchy, panel.values, {model: made[model] for model in (COMBINED, YARDSTICK, RAW_YARDSTICK) if model in made},
+        rolled, positions, setting, PATH_COUNT)
+    for level, (truth, quantiles) in summed.items():
+        names = hierarchy.names(level)
+        rows += score(level, names, truth, quantiles)
+        rows += _rule_scores(level, names, hierarchy.sums(level, panel.values), rolled, positions, truth)
     return Backtest(rows, rolled)
 
 
@@ -183,54 +186,38 @@ def _pooled_wape(truth: np.ndarray, made: np.ndarray) -> float:
     return float(np.abs(truth - made[..., MEDIAN])[known].sum() / total) if total > 0 else np.nan
 
 
-def _names(parents: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(sorted(set(parents.values())))
+def sums_at(
+    hierarchy: Hierarchy, values: np.ndarray, made: Mapping[str, np.ndarray], rolled: Rolled, positions: Sequence[int],
+    setting: Setting, path_count: int,
+) -> dict[str, tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """What each series of each level came to (origin, series, horizon), and quantiles of its paths by model, by level.
 
-
-def _members(panel: Panel, parents: Mapping[str, str], name: str) -> np.ndarray:
-    return np.array([parents.get(series_id) == name for series_id in panel.series_ids])
-
-
-def _summed(values: np.ndarray, groups: list[np.ndarray]) -> np.ndarray:
-    """The sum of what is known of each group of rows, NaN where nothing is."""
-    known = np.isfinite(values)
-    return np.stack([
-        np.where(known[rows].any(axis=0), np.where(known, values, 0)[rows].sum(axis=0), np.nan) for rows in groups
-    ])
-
-
-def _coherent(
-    panel: Panel, rolled: Rolled, marginals: np.ndarray, positions: list[int],
-    levels: Mapping[str, Mapping[str, str]], setting: Setting,
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Quantiles of sums of paths (origin, parent, horizon, level) and what the same series came to, by level.
-
-    A series counts in a period, on both sides, if it had a forecast at the origin and its truth is known: one that
+    A unit counts in a period, on both sides, if it had a forecast at the origin and its truth is known: one that
     opens later is not the forecast's to know, and one drop-out does not leave the nation without a score.
+
+    Args:
+        values: (unit, period), the history that paths are joined by.
+        made: marginals by model, (origin, unit, horizon, level).
     """
-    result = {
-        level: (np.full((len(positions), len(_names(parents)), setting.horizon, len(LEVELS)), np.nan),
-                np.full((len(positions), len(_names(parents)), setting.horizon), np.nan))
-        for level, parents in levels.items()
-    }
-    for index, position in enumerate(positions):
-        rows = np.flatnonzero(np.isfinite(marginals[position]).all(axis=(1, 2)))
-        samples = shuffle(
-            marginals[position][rows], panel.values[rows, :rolled.origins[position]], setting.season_length, PATH_COUNT,
-            setting.seed,
-        )
+    found: dict[str, tuple[list, dict[str, list]]] = {level: ([], {model: [] for model in made}) for level in hierarchy.parents}
+    for position in positions:
+        origin = int(rolled.origins[position])
+        rows = np.flatnonzero(np.logical_and.reduce([np.isfinite(each[position]).all(axis=(1, 2)) for each in made.values()]))
         truth = rolled.truth[position, rows]
-        below = Paths(
-            np.where(np.isfinite(truth) | ~np.isfinite(truth).any(axis=0), samples, 0), tuple(panel.series_ids[row] for row in rows),
-            panel.periods[:setting.horizon],
-        )
-        for level, parents in levels.items():
-            names = _names(parents)
-            total = below.aggregate({one: parents[one] for one in below.series_ids if one in parents})
-            places = [names.index(name) for name in total.series_ids]
-            result[level][0][index, places] = total.quantile_array(LEVELS)
-            for place, name in zip(places, total.series_ids, strict=True):
-                members = truth[[parents.get(series_id) == name for series_id in below.series_ids]]
-                known = np.isfinite(members)
-                result[level][1][index, place] = np.where(known.any(axis=0), np.where(known, members, 0).sum(axis=0), np.nan)
-    return result
+        counted = np.isfinite(truth) | ~np.isfinite(truth).any(axis=0)
+        samples = {
+            model: np.where(counted, shuffle(
+                each[position][rows], values[rows, :origin], setting.season_length, path_count, setting.seed), 0)
+            for model, each in made.items()
+        }
+        parts = np.where(np.isin(hierarchy.unit_of, rows)[:, None], hierarchy.parts, np.nan)
+        for level, (truths, quantiles) in found.items():
+            weights = hierarchy.weights(level, origin)[:, rows]
+            truths.append(truth_at(hierarchy.sums(level, parts), [origin], setting.horizon)[0])
+            for model, each in samples.items():
+                paths = np.where(weights.any(axis=1)[:, None], np.matmul(weights, each), np.nan)
+                quantiles[model].append(np.moveaxis(np.quantile(paths, LEVELS, axis=0), 0, -1))
+    return {
+        level: (np.array(truths), {model: np.array(each) for model, each in quantiles.items()})
+        for level, (truths, quantiles) in found.items()
+    }

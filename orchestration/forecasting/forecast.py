@@ -48,6 +48,7 @@ from orchestration.forecasting.tables import (
     LEVELS,
     QUANTILES,
     SUPPLY_PLAN,
+    TOKEN_DEMAND,
     TOKEN_FORECAST,
 )
 from orchestration.forecasting.token_forecast import TokenDemand, forecast_tokens
@@ -70,6 +71,7 @@ class Forecast:
     busy_hour_demand: pl.DataFrame
     supply_plan: pl.DataFrame
     token_forecast: pl.DataFrame
+    token_demand: pl.DataFrame
     model: str = YARDSTICK
     reasons: Mapping[str, str] = field(default_factory=dict)
     """Why a pool has no forecast, or only a fallback: a code of methods.REASONS."""
@@ -80,6 +82,7 @@ class Forecast:
         return {
             DEMAND_FORECAST.name: self.demand_forecast,
             TOKEN_FORECAST.name: self.token_forecast,
+            TOKEN_DEMAND.name: self.token_demand,
             BUSY_HOUR_DEMAND.name: self.busy_hour_demand,
             SUPPLY_PLAN.name: self.supply_plan,
             CAPACITY_NEED.name: self.capacity_need,
@@ -165,6 +168,7 @@ def forecast_all(
             for target, usable, committed in zip(targets, pool.supply, pool.committed, strict=True)
         ]),
         token_forecast=TOKEN_FORECAST.frame([]) if asked is None else asked.forecast,
+        token_demand=TOKEN_DEMAND.frame([]) if asked is None else asked.seen,
         model=model,
         reasons=made.reasons,
         paths=made.paths.get(model),

@@ -103,6 +103,24 @@ TOKEN_FORECAST = ForecastTable(
     ),
 )
 
+TOKEN_DEMAND = ForecastTable(
+    name="fct_token_demand_weekly",
+    grain=("cutoff_date", "measure", "level", "series_id", "week_start_date"),
+    description=(
+        "The history that the token forecast saw. One row per cutoff, measure, level, series and week up to the cutoff "
+        "week. Throttled requests are added back, and hours in which an origin dropped out count as the others of their day; "
+        "a week in which one of a series' origins is not known has no row."
+    ),
+    columns=(
+        _CUTOFF_DATE,
+        Column("measure", pl.String, "As in fct_token_forecast.", required=True, allowed=TOKEN_MEASURES),
+        Column("level", pl.String, "As in fct_token_forecast.", required=True, allowed=TOKEN_LEVELS),
+        Column("series_id", pl.String, "site_id, hub_region, segment, model_id or nation.", required=True),
+        Column("week_start_date", pl.Date, "Monday of the week (business days).", required=True),
+        Column("value", pl.Float64, "Tokens of the week.", unit="tokens", required=True, minimum=0),
+    ),
+)
+
 BUSY_HOUR_DEMAND = ForecastTable(
     name="fct_busy_hour_demand_weekly",
     grain=("cutoff_date", "level", "series_id", "week_start_date"),
@@ -202,4 +220,4 @@ FORECAST_ACCURACY = ForecastTable(
     ),
 )
 
-TABLES = (DEMAND_FORECAST, TOKEN_FORECAST, BUSY_HOUR_DEMAND, SUPPLY_PLAN, CAPACITY_NEED, FORECAST_ACCURACY)
+TABLES = (DEMAND_FORECAST, TOKEN_FORECAST, TOKEN_DEMAND, BUSY_HOUR_DEMAND, SUPPLY_PLAN, CAPACITY_NEED, FORECAST_ACCURACY)

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from orchestration.forecasting import methods
-from orchestration.forecasting.backtest import Row, score
+from orchestration.forecasting.backtest import Row, score, sums_at
 from orchestration.forecasting.demand_series import (
     FEWEST_KNOWN_RATIO,
     HISTORY_WEEKS,
@@ -24,11 +24,11 @@ from orchestration.forecasting.demand_series import (
     WORKDAYS_A_WEEK,
     workdays,
 )
+from orchestration.forecasting.hierarchy import Hierarchy
 from orchestration.forecasting.iso_weeks import monday_of, week_of, weeks_after
-from orchestration.forecasting.members import LEVELS as QUANTILE_LEVELS
 from orchestration.forecasting.members import Setting, quiet_mean
 from orchestration.forecasting.past_forecasts import chosen_model, scored_past
-from orchestration.forecasting.paths import Paths, exact, shuffle
+from orchestration.forecasting.paths import Paths, exact
 from orchestration.forecasting.rolling import (
     COMBINED,
     COSTLY,
@@ -37,14 +37,13 @@ from orchestration.forecasting.rolling import (
     calibrate,
     combine,
     roll,
-    truth_at,
 )
 from orchestration.forecasting.tables import (
     FORECAST_ACCURACY,
     HORIZON_WEEKS,
     QUANTILES,
+    TOKEN_DEMAND,
     TOKEN_FORECAST,
-    TOKEN_LEVELS,
     TOKEN_MEASURES,
     token_level,
 )
@@ -84,9 +83,10 @@ class TokenDemand:
 
 @dataclass(frozen=True)
 class TokenForecast:
-    """Rows of fct_token_forecast and of fct_forecast_accuracy, and the model in use by measure."""
+    """Rows of fct_token_forecast, fct_token_demand_weekly and fct_forecast_accuracy, and the model in use by measure."""
 
     forecast: pl.DataFrame
+    seen: pl.DataFrame
     accuracy: pl.DataFrame
     model: Mapping[str, str]
 
@@ -221,18 +221,12 @@ def parents_of_cells(cells: Cells, hub_regions: Mapping[str, str | None]) -> dic
     }
 
 
-def _weights(units: Units, share: np.ndarray, parents: list[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    """The series of a level, and (series, unit) what part of each unit's tokens is theirs."""
-    names = tuple(sorted(set(parents)))
-    row_of = {name: row for row, name in enumerate(names)}
-    weights = np.zeros((len(names), len(units.series_ids)))
-    np.add.at(weights, (np.array([row_of[name] for name in parents]), units.of_cell), share)
-    return names, weights
+def hierarchy_of(cells: Cells, units: Units, parents: Mapping[str, list[str]]) -> Hierarchy:
+    """The cells of the units, and the levels above them."""
+    return Hierarchy(cells.mean, units.of_cell, len(units.series_ids), parents, lambda origin: units.shares(cells, origin))
 
 
-def _backtest(
-    measure: str, cells: Cells, units: Units, rolled: Rolled, parents: Mapping[str, list[str]], setting: Setting
-) -> list[Row]:
+def _backtest(measure: str, hierarchy: Hierarchy, units: Units, rolled: Rolled, setting: Setting) -> list[Row]:
     """Scores at every level of the last SCORED origins with a truth, of the combination and of seasonal naive."""
     positions = [
         index for index, origin in enumerate(rolled.origins)
@@ -243,31 +237,10 @@ def _backtest(
     labels = np.full(len(units.series_ids), "unit")
     made = {COMBINED: calibrate(combine(rolled), rolled, labels, positions),
             YARDSTICK: calibrate(rolled.members[YARDSTICK], rolled, labels, positions)}
-    quantiles = {level: {model: [] for model in made} for level in TOKEN_LEVELS}
-    truths: dict[str, list[np.ndarray]] = {level: [] for level in TOKEN_LEVELS}
-    names: dict[str, tuple[str, ...]] = {}
-    for position in positions:
-        origin = int(rolled.origins[position])
-        share = units.shares(cells, origin)
-        known = np.isfinite(made[COMBINED][position]).all(axis=(1, 2))
-        samples = {
-            model: shuffle(each[position][known], units.values[known, :origin], NO_SEASON, PATH_COUNT, setting.seed)
-            for model, each in made.items()
-        }
-        for level, of_cell in parents.items():
-            names[level], weights = _weights(units, share, of_cell)
-            counted = known[units.of_cell]
-            whole = np.zeros((len(names[level]), cells.mean.shape[1]))
-            row_of = {name: row for row, name in enumerate(names[level])}
-            np.add.at(whole, np.array([row_of[name] for name in of_cell])[counted], cells.mean[counted])
-            truths[level].append(truth_at(whole, np.array([origin]), setting.horizon)[0])
-            for model in made:
-                quantiles[level][model].append(np.moveaxis(
-                    np.quantile(np.matmul(weights[:, known], samples[model]), QUANTILE_LEVELS, axis=0), 0, -1))
+    summed = sums_at(hierarchy, units.values, made, rolled, positions, setting, PATH_COUNT)
     return [
-        row for level in TOKEN_LEVELS
-        for row in score(token_level(measure, level), names[level], np.array(truths[level]),
-                         {model: np.array(each) for model, each in quantiles[level].items()})
+        row for level, (truth, quantiles) in summed.items()
+        for row in score(token_level(measure, level), hierarchy.names(level), truth, quantiles)
     ]
 
 
@@ -280,7 +253,7 @@ def forecast_tokens(
         holidays: (holiday_date, day_type); a week's tokens are those of its own workdays and days off.
     """
     cutoff_date = monday_of(cutoff_week) + timedelta(days=6)
-    frames, accuracy, models = [], [], {}
+    frames, seen, accuracy, models = [], [], [], {}
     for measure in TOKEN_MEASURES:
         cells = cells_of(demand, holidays, measure, cutoff_week)
         if not cells.keys:
@@ -288,7 +261,8 @@ def forecast_tokens(
             continue
         parents = parents_of_cells(cells, hub_regions)
         kept = demand.kept.filter(pl.col("measure") == measure).with_columns(token_level_of())
-        record = scored_past(kept, _truth(measure, cells, parents), cutoff_date)
+        seen.append(_seen(measure, cells, parents, cutoff_date))
+        record = scored_past(kept, seen[-1].with_columns(token_level_of()), cutoff_date)
         made, rows = _forecast_measure(measure, cells, parents, holidays, demand.granted)
         models[measure] = chosen_model(rows, record, token_level(measure, "site"))
         accuracy += [FORECAST_ACCURACY.frame([{"cutoff_date": cutoff_date, "basis": "backtest", **row} for row in rows]), record]
@@ -302,12 +276,13 @@ def forecast_tokens(
         ]
     return TokenForecast(
         pl.concat(frames).cast(dict(TOKEN_FORECAST.schema)).sort(TOKEN_FORECAST.grain) if frames else TOKEN_FORECAST.frame([]),
+        pl.concat(seen).sort(TOKEN_DEMAND.grain) if seen else TOKEN_DEMAND.frame([]),
         pl.concat(accuracy) if accuracy else FORECAST_ACCURACY.frame([]), models,
     )
 
 
-def _truth(measure: str, cells: Cells, parents: Mapping[str, list[str]]) -> pl.DataFrame:
-    """What each series of each level came to (level, series_id, week_start_date, value); no row where a cell is not known."""
+def _seen(measure: str, cells: Cells, parents: Mapping[str, list[str]], cutoff_date: date) -> pl.DataFrame:
+    """Rows of fct_token_demand_weekly: what each series of each level came to; no row where a cell is not known."""
     rows = []
     for level, of_cell in parents.items():
         names = sorted(set(of_cell))
@@ -315,11 +290,12 @@ def _truth(measure: str, cells: Cells, parents: Mapping[str, list[str]]) -> pl.D
         whole = np.zeros((len(names), len(cells.weeks)))
         np.add.at(whole, np.array([row_of[name] for name in of_cell]), cells.total)
         rows += [
-            {"level": token_level(measure, level), "series_id": name, "week_start_date": monday, "value": float(value)}
+            {"cutoff_date": cutoff_date, "measure": measure, "level": level, "series_id": name, "week_start_date": monday,
+             "value": float(value)}
             for name, line in zip(names, whole, strict=True)
             for monday, value in zip(cells.weeks, line, strict=True) if np.isfinite(value)
         ]
-    return pl.DataFrame(rows, schema={"level": pl.String, "series_id": pl.String, "week_start_date": pl.Date, "value": pl.Float64})
+    return TOKEN_DEMAND.frame(rows)
 
 
 def _forecast_measure(
@@ -333,7 +309,8 @@ def _forecast_measure(
     none = np.array([], dtype=int)
     origins = list(range(max(length - ORIGINS, min(2, length)), length + 1))
     rolled = roll(units.values, origins, setting, {origin: dict.fromkeys(COSTLY, none) for origin in origins})
-    rows = _backtest(measure, cells, units, rolled, parents, setting)
+    hierarchy = hierarchy_of(cells, units, parents)
+    rows = _backtest(measure, hierarchy, units, rolled, setting)
     history = pl.DataFrame({
         "series_id": np.repeat(np.array(units.series_ids, dtype=object), length).tolist(),
         "period": list(cells.weeks) * len(units.series_ids), "value": units.values.reshape(-1),
@@ -345,16 +322,15 @@ def _forecast_measure(
         past=methods.Past(units.series_ids, tuple(cells.weeks[origin - 1] for origin in origins), rolled.members),
         known_future=_known_future(measure, cells, units, calendar, targets, granted),
     )
-    share = units.shares(cells, length)
     result = {}
     for model in (COMBINED, YARDSTICK):
         below = methods.paths_of(made, season_length=NO_SEASON, seed=SEED, count=PATH_COUNT, model=model)
         rows_of = [units.series_ids.index(series_id) for series_id in below.series_ids]
         # Multiples of a power of two that leave room for the shares, so that all sums below are exact.
         samples = exact(below.samples * calendar[rows_of][None], spare_bits=SHARE_BITS)
-        for level, of_cell in parents.items():
-            names, weights = _weights(units, share, of_cell)
-            result[model, level] = Paths(np.matmul(weights[:, rows_of], samples), names, below.targets)
+        for level in parents:
+            weights = hierarchy.weights(level, length)[:, rows_of]
+            result[model, level] = Paths(np.matmul(weights, samples), hierarchy.names(level), below.targets)
     return result, rows
 
 

@@ -10,7 +10,12 @@ import pytest
 
 from orchestration.defs.forecasts import yardstick_check
 from orchestration.forecasting import token_forecast
-from orchestration.forecasting.tables import DEMAND_FORECAST, FORECAST_ACCURACY, TOKEN_FORECAST
+from orchestration.forecasting.tables import (
+    DEMAND_FORECAST,
+    FORECAST_ACCURACY,
+    TOKEN_DEMAND,
+    TOKEN_FORECAST,
+)
 from orchestration.forecasting.token_forecast import (
     Cells,
     TokenDemand,
@@ -113,6 +118,24 @@ def test_hours_in_which_a_site_was_silent_are_not_demand_that_fell() -> None:
     unknown = cells_of(asked(half, week), None, "input_tokens", CUTOFF)
     assert np.isnan(unknown.mean[0, -1]) and np.isfinite(unknown.mean[0, :-1]).all()
     assert np.isfinite(unknown.mean[-1]).all(), "another site was heard"
+
+
+def test_a_week_that_an_origin_was_silent_in_is_no_row_and_no_lower_sum() -> None:
+    """The report drew a drop-out as tokens that were lost, beside a forecast that knew better."""
+    silent = pl.DataFrame({"usage_date": [MONDAY + timedelta(days=step) for step in range(5)], "site_id": ["a"] * 5,
+                           "silent_hour_count": [24] * 5})
+    seen = forecast_tokens(asked(demand(growth=1.0), silent), HUBS, CUTOFF).seen
+    assert seen.schema == TOKEN_DEMAND.schema
+    weeks = {
+        (level, series_id): rows["week_start_date"].to_list()
+        for (level, series_id), rows in seen.filter(pl.col("measure") == "input_tokens").group_by("level", "series_id")
+    }
+    for key in (("nation", "nation"), ("site", "a"), ("hub_region", "north"), ("segment", "developer")):
+        assert MONDAY not in weeks[key] and len(weeks[key]) == WEEKS - 1, key
+    assert MONDAY in weeks["site", "b"] and MONDAY in weeks["hub_region", "south"]
+    nation = seen.filter((pl.col("level") == "nation") & (pl.col("measure") == "input_tokens"))["value"]
+    # 1 to 18 million a workday, of which six days' worth a week.
+    assert nation.to_list() == pytest.approx([6 * 171e6] * (WEEKS - 1))
 
 
 def test_what_was_said_of_tokens_is_scored_when_its_weeks_have_come() -> None:
