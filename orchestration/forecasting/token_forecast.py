@@ -15,7 +15,14 @@ import numpy as np
 import polars as pl
 
 from orchestration.forecasting import methods
-from orchestration.forecasting.backtest import Row, score, sums_at
+from orchestration.forecasting.backtest import (
+    CALIBRATION_ORIGINS,
+    FIRST_ORIGIN,
+    SCORED_ORIGINS,
+    Row,
+    score,
+    sums_at,
+)
 from orchestration.forecasting.demand_series import (
     FEWEST_KNOWN_RATIO,
     HISTORY_WEEKS,
@@ -56,9 +63,6 @@ SHARE_WEEKS = 4
 """Known weeks that say how large a cell is, and what share of its remainder."""
 SHARE_BITS = 12
 """Shares are multiples of 2 to the power of minus this, so that sums of shared paths are exact."""
-ORIGINS = 8
-"""Past forecasts: the first two calibrate only."""
-SCORED = 6
 PATH_COUNT = 200
 SEED = 7
 NO_SEASON = 1
@@ -227,11 +231,11 @@ def hierarchy_of(cells: Cells, units: Units, parents: Mapping[str, list[str]]) -
 
 
 def _backtest(measure: str, hierarchy: Hierarchy, units: Units, rolled: Rolled, setting: Setting) -> list[Row]:
-    """Scores at every level of the last SCORED origins with a truth, of the combination and of seasonal naive."""
+    """Scores at every level of the last SCORED_ORIGINS origins with a truth, of the combination and of seasonal naive."""
     positions = [
         index for index, origin in enumerate(rolled.origins)
         if methods.FEWEST_KNOWN <= origin < units.values.shape[1]
-    ][-SCORED:]
+    ][-SCORED_ORIGINS:]
     if not positions:
         return []
     labels = np.full(len(units.series_ids), "unit")
@@ -307,7 +311,7 @@ def _forecast_measure(
     length = len(cells.weeks)
     # Members that are fitted series by series saved nothing here, at ten times the cost of the others.
     none = np.array([], dtype=int)
-    origins = list(range(max(length - ORIGINS, min(2, length)), length + 1))
+    origins = list(range(max(length - SCORED_ORIGINS - CALIBRATION_ORIGINS, min(FIRST_ORIGIN, length)), length + 1))
     rolled = roll(units.values, origins, setting, {origin: dict.fromkeys(COSTLY, none) for origin in origins})
     hierarchy = hierarchy_of(cells, units, parents)
     rows = _backtest(measure, hierarchy, units, rolled, setting)
