@@ -128,7 +128,7 @@ def dagster_ui(browser: Browser, home: Home, address: str) -> list[Path]:
     page.get_by_text("reports", exact=True).first.wait_for()
     keep("graph")
     page.goto(f"{address}/assets/raw/token_usage?view=events&partition={days[-1]}")
-    page.get_by_text("[Show Markdown]").first.click()
+    page.locator("tr", has=page.get_by_text("rows_by_hour", exact=True)).last.get_by_text("[Show Markdown]").click()
     page.locator("img[src^='data:image/svg']").first.wait_for()
     keep("load")
     page.goto(f"{address}/assets/raw/token_usage?view=checks")
