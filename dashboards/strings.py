@@ -216,8 +216,8 @@ STRINGS: dict[str, dict[str, str]] = {
     "kpi_of_pools": {"zh": "共 {count} 个", "en": "of {count}"},
     "kpi_against_naive": {"zh": "季节朴素法 {value}", "en": "seasonal naive {value}"},
     "kpi_needs_year": {
-        "zh": "历史 {count} 周；满 53 周后给出同比。未设目标：数据源中没有预算或计划。",
-        "en": "{count} weeks of history; year on year follows from 53 weeks. No target is set: no budget or plan is among the feeds.",
+        "zh": "历史 {count} 周；满 53 周后给出同比。未设目标：没有数据源给出容量目标。",
+        "en": "{count} weeks of history; year on year follows from 53 weeks. No target is set: no feed gives one for capacity.",
     },
     "kpi_hours_missing": {"zh": "无加速卡时数据", "en": "no accelerator-hour data"},
     # Changes

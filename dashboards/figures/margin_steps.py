@@ -71,7 +71,8 @@ def steps_figure(steps: Sequence[Step], names: dict[str, str], axis_title: str) 
         figure.add_bar(
             y=[step.label for step in planned], x=[float(step.planned) for step in planned], orientation="h", width=0.9,
             name=names["plan"], meta="plan", hovertemplate="%{y}: %{x:,.2f}<extra></extra>",
-            marker={"color": "rgba(0,0,0,0)", "line": {"color": theme.INK, "width": 2}},
+            # Seen on white paper and on dark: 3.5 and 4.6 to 1.
+            marker={"color": "rgba(0,0,0,0)", "line": {"color": theme.STRONG_LINE, "width": 2}},
         )
     low, high = min(ends), max([*ends, *(float(step.planned) for step in planned)])
     reach = (high - low) or 1.0
