@@ -332,8 +332,8 @@ STRINGS: dict[str, dict[str, str]] = {
         "en": "{week}: sites at 80% or more of what was up in the busy hour: {over}; highest {site} ({load}). {links}",
     },
     "map_week_ahead": {
-        "zh": "{week}（预测）：忙时需求中位数占可用供给（含已承诺到货）达到 80% 的站点 {over} 个，{site}最高（{load}）。{links}",
-        "en": "{week} (forecast): sites whose median busy-hour demand takes 80% or more of usable supply, committed deliveries counted in: "
+        "zh": "{week}（预测）：忙时需求中位数占届时在线卡（含已承诺到货）达到 80% 的站点 {over} 个，{site}最高（{load}）。{links}",
+        "en": "{week} (forecast): sites whose median busy-hour demand takes 80% or more of what will be up, committed deliveries counted in: "
               "{over}; highest {site} ({load}). {links}",
     },
     "map_links_of": {"zh": "链路仍为 {week}。", "en": "Links as in {week}."},

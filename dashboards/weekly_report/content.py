@@ -370,7 +370,11 @@ def _site_loads(readings: Readings, monday: date) -> pl.DataFrame:
 
 
 def _site_loads_ahead(readings: Readings, monday: date) -> pl.DataFrame:
-    """The same of a week to come: the median forecast over usable supply, which counts committed deliveries."""
+    """The same of a week to come: the median forecast over what will be up.
+
+    That is usable supply, committed deliveries counted in, times what was up for each usable accelerator this week:
+    measured against usable supply alone every site would seem to fill up on Monday.
+    """
     usable = (
         readings.supply_plan.filter(pl.col("target_date") == monday)
         .group_by("site_id").agg(pl.sum("usable_accelerator_count"))
@@ -378,13 +382,15 @@ def _site_loads_ahead(readings: Readings, monday: date) -> pl.DataFrame:
     demand = readings.forecast.filter(
         (pl.col("level") == "site") & (pl.col("quantile") == 0.5) & (pl.col("target_date") == monday)
     ).select(pl.col("series_id").alias("site_id"), pl.col("value").alias("demand_accelerator_count"))
-    loads = readings.sites.join(demand, on="site_id").join(usable, on="site_id", how="left").with_columns(
-        pl.col("usable_accelerator_count").fill_null(0.0))
-    return _by_load(loads.with_columns(
-        pl.when(pl.col("usable_accelerator_count") > 0)
-        .then(pl.col("demand_accelerator_count") / pl.col("usable_accelerator_count")).alias("load_ratio"),
+    now = readings.busy_hours.filter(
+        (pl.col("level") == "site") & (pl.col("week_start_date") == readings.week_start_date) & (pl.col("usable_accelerator_count") > 0)
+    ).select(pl.col("series_id").alias("site_id"), (pl.col("available_accelerator_count") / pl.col("usable_accelerator_count")).alias("up_ratio"))
+    loads = readings.sites.join(demand, on="site_id").join(usable, on="site_id", how="left").join(now, on="site_id", how="left")
+    up = pl.col("usable_accelerator_count") * pl.col("up_ratio").fill_null(1.0)
+    return _by_load(loads.with_columns(pl.col("usable_accelerator_count").fill_null(0.0)).with_columns(
+        pl.when(up > 0).then(pl.col("demand_accelerator_count") / up).alias("load_ratio"),
         pl.lit(None, dtype=pl.Float64).alias("unmet"),
-    ))
+    ).drop("up_ratio"))
 
 
 def _by_load(sites: pl.DataFrame) -> pl.DataFrame:

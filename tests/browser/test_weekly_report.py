@@ -351,11 +351,14 @@ def test_the_map_and_its_table_follow_the_week(report: Report, open_report: Open
     page.keyboard.press("ArrowRight")
     assert "week=2026-W48" in page.url
     wanted = mart(report, """
-        select site_name, value as demand, usable, value / usable as load
+        select site_name, value as demand, usable, value / usable * now.usable_accelerator_count / now.available_accelerator_count as load
         from capacity.fct_demand_forecast as forecast join capacity.dim_site on series_id = site_id
+        join capacity.fct_busy_hour_demand_weekly as now on now.level = 'site' and now.series_id = site_id
+            and week_start_date = '2026-11-16' and now.cutoff_date = '2026-11-22'
         join (select site_id, sum(usable_accelerator_count) as usable from capacity.fct_supply_plan_weekly
             where target_date = '2026-11-23' and cutoff_date = '2026-11-22' group by 1) using (site_id)
-        where level = 'site' and quantile = .5 and target_date = '2026-11-23' and cutoff_date = '2026-11-22' and is_in_use""")
+        where forecast.level = 'site' and quantile = .5 and target_date = '2026-11-23'
+            and forecast.cutoff_date = '2026-11-22' and is_in_use""")
     of_site = {tuple(row[1:]) for row in map_rows(page)}
     assert len(map_rows(page)) == len(wanted) > 30
     for row in (row for row in wanted if row["usable"]):
