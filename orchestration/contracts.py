@@ -577,8 +577,8 @@ TARGET_AMOUNTS = (
 """Measures whose target is an amount a week: a period's is that of its days."""
 TARGET_LEVELS = ("gross_margin_ratio", "gross_margin_cny_per_million_tokens", "utilization_ratio", "payback_months")
 """Measures whose target does not grow with the period."""
-MARGIN_TARGETS = _reference(
-    "margin_targets", ("measure", "site_id"), "What management sets out to reach (a budget or plan), by measure and site.",
+PERFORMANCE_TARGETS = _reference(
+    "performance_targets", ("measure", "site_id"), "What management sets out to reach (a budget or plan), by measure and site.",
     _text("measure", "An amount of finance.fct_margin_daily or package_consumed_tokens, a week; or gross_margin_ratio, "
           "gross_margin_cny_per_million_tokens, utilization_ratio, payback_months.", required=True,
           allowed=(*TARGET_AMOUNTS, *TARGET_LEVELS)),
@@ -594,7 +594,7 @@ MARGIN_TARGETS = _reference(
 FINANCE_REFERENCE_TABLES = (
     PRICE_BOOK, RENTAL_PRICES, DISCOUNTS, TAX_RATES, PACKAGES, PACKAGE_WEIGHTS, SUBSCRIPTIONS, POWER_TARIFFS, SITE_POWER,
     OPERATIONS_COSTS, LINK_COSTS, CAPITAL_ASSETS, ACCELERATOR_PRICES, COMPETITOR_PRICES,
-    EXCHANGE_RATES, MARGIN_TARGETS,
+    EXCHANGE_RATES, PERFORMANCE_TARGETS,
 )
 REFERENCE_TABLES = (
     SITES, LINKS, ACCELERATORS, NODE_POOLS, PLANNED_DELIVERIES, TENANTS, MODELS, THROUGHPUT, HOLIDAYS,

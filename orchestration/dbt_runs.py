@@ -26,7 +26,7 @@ _HASH_OF_MANIFEST = TARGET / "manifest.project_hash"
 EXECUTABLE = Path(sys.executable).with_name("dbt")
 
 
-ROWS_SHOWN = 5
+ROWS_SHOWN = 10
 
 
 class DbtFailed(RuntimeError):

@@ -10,7 +10,7 @@
             'sites', 'links', 'accelerators', 'node_pools', 'planned_deliveries', 'tenants', 'models', 'throughput',
             'holidays', 'price_book', 'rental_prices', 'discounts', 'tax_rates', 'packages', 'package_weights',
             'subscriptions', 'power_tariffs', 'site_power', 'operations_costs', 'link_costs', 'capital_assets',
-            'accelerator_prices', 'competitor_prices', 'exchange_rates', 'margin_targets',
+            'accelerator_prices', 'competitor_prices', 'exchange_rates', 'performance_targets',
         ])
     }}
 {% endmacro %}

@@ -3,7 +3,7 @@
 {% set money_tables = [
     'price_book', 'rental_prices', 'discounts', 'tax_rates', 'packages', 'package_weights', 'subscriptions',
     'power_tariffs', 'site_power', 'operations_costs', 'link_costs', 'capital_assets', 'accelerator_prices',
-    'competitor_prices', 'exchange_rates', 'margin_targets',
+    'competitor_prices', 'exchange_rates', 'performance_targets',
 ] %}
 select
     receipts.delivery_name,

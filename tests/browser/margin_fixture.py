@@ -248,7 +248,7 @@ def _targets(connection: duckdb.DuckDBPyConnection, planned: bool) -> None:
     for line, (measure, value) in enumerate(rows if planned else [], start=2):
         connection.execute(
             "insert into finance.dim_margin_target values (?, 'all', '0001-01-01', '9999-12-31', ?, 'Budget 2026', 'high', ?, '2026-10-01')",
-            [measure, value, f"margin_targets.csv line {line}"],
+            [measure, value, f"performance_targets.csv line {line}"],
         )
 
 

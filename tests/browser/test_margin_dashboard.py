@@ -175,7 +175,7 @@ def test_a_card_and_the_waterfall_compare_with_the_target_of_the_mart(served: Se
     assert page.locator("[data-kpi=margin] .card-target").text_content() == f"target {targets['gross_margin_ratio'] * 100:.1f}%"
     assert "stand-in" in page.locator("[data-kpi=utilization] .card-target").text_content()
     summary = page.locator("[data-block=kpis]").text_content()
-    assert "2 of 6 targets are as delivered: margin_targets.csv" in summary and "Budget 2026" in summary
+    assert "2 of 6 targets are as delivered: performance_targets.csv" in summary and "Budget 2026" in summary
     assert page.locator("[data-block=waterfall] .legendtext", has_text="target").count() == 1
 
 

@@ -66,7 +66,7 @@ def test_every_kind_of_bad_line_is_named_and_nothing_is_published(published):
         ("grants.csv", GRANTS + "g0,trial-trillion,tenant-1,2026-05-01,2026-05-08,2026-06-01\n"
          "g1,trial-trillion,tenant-1,2026-05-01,2026-06-01,2026-05-08\n", "subscriptions"),
         ("overlap.csv", PRICES + "glm-5.2,input,0,8,CNY,2026-01-01,2026-07-01\nglm-5.2,input,0,9,CNY,2026-06-01,\n", "price_book"),
-        ("plan.csv", "measure,target_value\nnet_revenue_cny,700\ngross_margin_ratio,35\n", "margin_targets"),
+        ("plan.csv", "measure,target_value\nnet_revenue_cny,700\ngross_margin_ratio,35\n", "performance_targets"),
         ("tier.csv", PRICES + "glm-5.2,output,31000,28,CNY,,\n", "price_book"),
     ]
     for name, text, table in deliver:
@@ -97,7 +97,7 @@ def test_every_kind_of_bad_line_is_named_and_nothing_is_published(published):
     )
     deliver_reference(
         published, NEXT + timedelta(days=2), "plan.csv", "measure,target_value\nnet_revenue_cny,700\ngross_margin_ratio,0.35\n",
-        "margin_targets",
+        "performance_targets",
     )
     deliver_reference(
         published, NEXT + timedelta(days=2), "grants.csv",

@@ -22,7 +22,7 @@ EXPECTED = {
         {"dbt", "duckdb"}, "seeds",
         ("accelerators holidays links models node_pools planned_deliveries sites tenants throughput "
         "price_book rental_prices discounts tax_rates packages package_weights subscriptions "
-        "power_tariffs site_power operations_costs link_costs capital_assets accelerator_prices competitor_prices exchange_rates margin_targets"),
+        "power_tariffs site_power operations_costs link_costs capital_assets accelerator_prices competitor_prices exchange_rates performance_targets"),
     ),
     "staging": (
         {"dbt", "duckdb"}, "staging",
@@ -36,7 +36,7 @@ EXPECTED = {
         "stg_reference__tax_rates stg_reference__packages stg_reference__package_weights "
         "stg_reference__subscriptions stg_reference__power_tariffs stg_reference__site_power "
         "stg_reference__operations_costs stg_reference__link_costs stg_reference__capital_assets "
-        "stg_reference__accelerator_prices stg_reference__competitor_prices stg_reference__exchange_rates stg_reference__margin_targets"),
+        "stg_reference__accelerator_prices stg_reference__competitor_prices stg_reference__exchange_rates stg_reference__performance_targets"),
     ),
     "intermediate": (
         {"dbt", "duckdb"}, "intermediate",

@@ -19,9 +19,18 @@ from orchestration.sources import registry
 PAGE = PROJECT / "docs" / "bring-your-own-feed.md"
 
 
-def block(language: str) -> str:
-    """The page's block in that language."""
-    return re.search(rf"```{language}\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL).group(1)
+def block(language: str, starts: str = "") -> str:
+    """The page's block in that language that starts like this."""
+    return re.search(rf"```{language}\n({re.escape(starts)}.*?)```", PAGE.read_text("utf-8"), re.DOTALL).group(1)
+
+
+def test_the_targets_of_the_page_load_as_they_stand(home: Home, tmp_path: Path):
+    """A budget that is refused leaves the executive with a stand-in."""
+    delivery = tmp_path / "targets.csv"
+    delivery.write_text(block("csv", "measure,"))
+    land(home, [delivery])
+    [receipt] = raw_store.ingest(home, workers=1)
+    assert (receipt.format, receipt.loaded_count, receipt.received_count) == ("reference_performance_targets", 3, 3)
 
 
 def test_the_feed_of_the_page_loads_as_the_page_says(home: Home, tmp_path: Path, monkeypatch):
@@ -31,7 +40,7 @@ def test_the_feed_of_the_page_loads_as_the_page_says(home: Home, tmp_path: Path,
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(registry.FORMATS, "gateway_east", import_module("gateway_east").GATEWAY_EAST)
     delivery = tmp_path / "usage-east-2026-11-22.csv"
-    delivery.write_text(block("csv"))
+    delivery.write_text(block("csv", "requested_at,"))
     [landed] = land(home, [delivery])
     manifest = landed.path.with_name(landed.path.name + MANIFEST_SUFFIX)
     values = json.loads(manifest.read_text()) if manifest.exists() else {}

@@ -23,7 +23,7 @@ FOUR_DIGITS = Decimal("0.0001")
 Rows = list[dict[str, object]]
 
 
-def margin_targets(demand: Demand, sold: Rows, discounts: Rows, assets: Rows, first_day: date) -> Rows:
+def performance_targets(demand: Demand, sold: Rows, discounts: Rows, assets: Rows, first_day: date) -> Rows:
     """Targets of the whole network for each week (Monday) from that of the first day to that of the last."""
     network = demand.network
     after_tax = 1 + max(float(row["rate_ratio"]) for row in read_seed("tax_rates"))

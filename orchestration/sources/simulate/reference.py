@@ -12,8 +12,8 @@ from datetime import date, timedelta
 from orchestration.contracts import (
     CAPITAL_ASSETS,
     DISCOUNTS,
-    MARGIN_TARGETS,
     NODE_POOLS,
+    PERFORMANCE_TARGETS,
     PLANNED_DELIVERIES,
     SUBSCRIPTIONS,
     TENANTS,
@@ -26,7 +26,7 @@ from orchestration.sources.simulate.demand import Demand
 SOURCE = "simulated"
 CONFIDENCE = "assumption"
 SOURCES = {SUBSCRIPTIONS.name: "simulated-billing", DISCOUNTS.name: "simulated-billing", CAPITAL_ASSETS.name: "simulated-ledger",
-           MARGIN_TARGETS.name: "simulated-budget"}
+           PERFORMANCE_TARGETS.name: "simulated-budget"}
 
 
 def _csv(table: Table, rows: list[dict[str, object]]) -> bytes:
@@ -72,7 +72,7 @@ def write(demand: Demand, landing: Landing, delivered: date) -> tuple[dict[str, 
     by_table: dict[Table, list[dict[str, object]]] = {
         NODE_POOLS: pools, PLANNED_DELIVERIES: planned, TENANTS: tenants, SUBSCRIPTIONS: sold,
         DISCOUNTS: discounts, CAPITAL_ASSETS: assets,
-        MARGIN_TARGETS: budget.margin_targets(demand, sold, discounts, assets, delivered),
+        PERFORMANCE_TARGETS: budget.performance_targets(demand, sold, discounts, assets, delivered),
     }  # fmt: skip
     for table, rows in by_table.items():
         feed = Feed("reference", "reference_csv", table.name, SOURCES.get(table.name, "simulated-inventory"))

@@ -17,8 +17,8 @@ import polars as pl
 from orchestration.contracts import (
     CAPITAL_ASSETS,
     DISCOUNTS,
-    MARGIN_TARGETS,
     NODE_POOLS,
+    PERFORMANCE_TARGETS,
     PLANNED_DELIVERIES,
     SUBSCRIPTIONS,
     TENANTS,
@@ -355,7 +355,7 @@ def test_links_are_neither_idle_nor_full(tiny):
 def test_reference_files_have_the_contract_columns(tiny):
     """A reference delivery with another heading is quarantined, and the whole inventory with it."""
     by_name = {path.name: path for path in files(tiny, "reference")}
-    for table in (NODE_POOLS, PLANNED_DELIVERIES, TENANTS, SUBSCRIPTIONS, DISCOUNTS, CAPITAL_ASSETS, MARGIN_TARGETS):
+    for table in (NODE_POOLS, PLANNED_DELIVERIES, TENANTS, SUBSCRIPTIONS, DISCOUNTS, CAPITAL_ASSETS, PERFORMANCE_TARGETS):
         frame = pl.read_csv(by_name[f"{table.name}.csv"])
         assert frame.columns == [column.name for column in table.columns]
         assert frame.height == tiny.truth["reference"][table.name]

@@ -1,5 +1,5 @@
 with
-targets as (select * from {{ ref('stg_reference__margin_targets') }}),
+targets as (select * from {{ ref('stg_reference__performance_targets') }}),
 
 receipts as (select * from {{ ref('stg_ledger__receipts') }}),
 
@@ -8,7 +8,7 @@ delivered as (
         delivery_name,
         max(delivered_date) as delivered_date
     from receipts
-    where table_name = 'margin_targets' and status = 'loaded'
+    where table_name = 'performance_targets' and status = 'loaded'
     group by delivery_name
 )
 

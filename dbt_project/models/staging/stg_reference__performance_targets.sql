@@ -1,6 +1,6 @@
 {{ config(materialized='table') }}
 
-{{ reference_rows('margin_targets', key=['measure', 'site_id'], columns=[
+{{ reference_rows('performance_targets', key=['measure', 'site_id'], columns=[
     'measure',
     'site_id',
     'target_value',
