@@ -79,6 +79,13 @@ DEMAND_FORECAST = ForecastTable(
     ),
 )
 
+_TOKEN_SERIES = (
+    Column("measure", pl.String, "input_tokens (uncached) or output_tokens.", required=True, allowed=TOKEN_MEASURES),
+    Column("level", pl.String, "site (where the tokens are asked for), hub_region (of that site), segment, model or nation.",
+           required=True, allowed=TOKEN_LEVELS),
+    Column("series_id", pl.String, "site_id, hub_region, segment, model_id or nation.", required=True),
+)
+
 TOKEN_FORECAST = ForecastTable(
     name="fct_token_forecast",
     grain=("cutoff_date", "measure", "level", "series_id", "target_date", "model", "quantile"),
@@ -90,10 +97,7 @@ TOKEN_FORECAST = ForecastTable(
     ),
     columns=(
         _CUTOFF_DATE,
-        Column("measure", pl.String, "input_tokens (uncached) or output_tokens.", required=True, allowed=TOKEN_MEASURES),
-        Column("level", pl.String, "site (where the tokens are asked for), hub_region (of that site), segment, model or nation.",
-               required=True, allowed=TOKEN_LEVELS),
-        Column("series_id", pl.String, "site_id, hub_region, segment, model_id or nation.", required=True),
+        *_TOKEN_SERIES,
         Column("target_date", pl.Date, "Monday of the forecast week (business days).", required=True),
         _MODEL,
         Column("quantile", pl.Float64, "Share of outcomes expected at or below the value.", required=True),
@@ -113,9 +117,7 @@ TOKEN_DEMAND = ForecastTable(
     ),
     columns=(
         _CUTOFF_DATE,
-        Column("measure", pl.String, "As in fct_token_forecast.", required=True, allowed=TOKEN_MEASURES),
-        Column("level", pl.String, "As in fct_token_forecast.", required=True, allowed=TOKEN_LEVELS),
-        Column("series_id", pl.String, "site_id, hub_region, segment, model_id or nation.", required=True),
+        *_TOKEN_SERIES,
         Column("week_start_date", pl.Date, "Monday of the week (business days).", required=True),
         Column("value", pl.Float64, "Tokens of the week.", unit="tokens", required=True, minimum=0),
     ),
