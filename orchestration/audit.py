@@ -32,6 +32,8 @@ MART_KEYS: dict[str, tuple[str, ...]] = {
     "capacity.fct_link_utilization_hourly": ("usage_hour", "link_id", "direction"),
     "capacity.fct_supply_demand_daily": ("usage_date", "site_id", "accelerator_id"),
     "capacity.fct_supply_demand_weekly": ("iso_week", "site_id", "accelerator_id"),
+    "capacity.fct_demand_hourly": ("usage_hour", "origin_site_id", "tenant_id", "model_id"),
+    "capacity.fct_usage_dropouts": ("site_role", "site_id", "usage_hour"),
     "capacity.fct_demand_daily": ("usage_date", "origin_site_id", "tenant_id", "model_id"),
     "capacity.fct_training_demand_daily": ("usage_date", "site_id", "accelerator_id", "tenant_id"),
     "quality.fct_deliveries": ("delivery_id",),

@@ -57,6 +57,9 @@ def make_warehouse(home: Home, vintage: int = 1) -> None:
             "capacity.fct_supply_demand_daily": "date '2026-11-16' as usage_date, 'a' as site_id, 'x' as accelerator_id",
             "capacity.fct_supply_demand_weekly":
                 "'2026-W47' as iso_week, date '2026-11-16' as week_start_date, 7 as day_count, 'a' as site_id, 'x' as accelerator_id",
+            "capacity.fct_demand_hourly":
+                "timestamp '2026-11-16' as usage_hour, 'a' as origin_site_id, 't' as tenant_id, 'm' as model_id",
+            "capacity.fct_usage_dropouts": "'origin' as site_role, 'a' as site_id, timestamp '2026-11-16 03:00' as usage_hour",
             "capacity.fct_demand_daily":
                 "date '2026-11-16' as usage_date, 'a' as origin_site_id, 't' as tenant_id, 'm' as model_id",
             "capacity.fct_training_demand_daily":

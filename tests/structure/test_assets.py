@@ -59,8 +59,8 @@ EXPECTED = {
     "capacity marts": (
         {"dbt", "duckdb"}, "capacity",
         ("dim_accelerator dim_date dim_link dim_model dim_site dim_tenant fct_accelerator_hours_daily "
-        "fct_demand_daily fct_jobs fct_link_utilization_hourly fct_package_demand fct_supply_demand_daily "
-        "fct_supply_demand_weekly fct_token_usage_hourly fct_training_demand_daily"),
+        "fct_demand_daily fct_demand_hourly fct_jobs fct_link_utilization_hourly fct_package_demand fct_supply_demand_daily "
+        "fct_supply_demand_weekly fct_token_usage_hourly fct_training_demand_daily fct_usage_dropouts"),
     ),
     "finance marts": (
         {"dbt", "duckdb"}, "finance",
