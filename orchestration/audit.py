@@ -105,8 +105,8 @@ def audit(connection: duckdb.DuckDBPyConnection, edition: str = "capacity") -> l
         _check_key(connection, table, key) for table, key in (MART_KEYS | FINANCE_KEYS).items() if table in present
     ]
     checks += [
-        _check_forecast(connection, table) for table in ("capacity.fct_demand_forecast", "capacity.fct_token_forecast")
-        if table in present
+        _check_forecast(connection, f"capacity.{table.name}") for table in FORECAST_TABLES
+        if "quantile" in table.grain and f"capacity.{table.name}" in present
     ]
     if edition == "capacity":
         checks.append(_check_no_money(connection, columns))

@@ -14,15 +14,15 @@ from orchestration.forecasting.forecast import forecast_all
 from orchestration.forecasting.iso_weeks import monday_of
 from orchestration.forecasting.moves import Moves, moves_of
 from orchestration.forecasting.past_forecasts import losing_levels_in_use
-from orchestration.forecasting.tables import DEMAND_FORECAST, TABLES, TOKEN_FORECAST
-from orchestration.forecasting.token_forecast import TokenDemand, token_level_of
+from orchestration.forecasting.tables import ASKED_MEASURES, DEMAND_FORECAST, TABLES
+from orchestration.forecasting.token_forecast import AskedDemand, as_accuracy_level
 from orchestration.home import Home
 
 INPUTS = (
     ["capacity", "fct_supply_demand_daily"], ["capacity", "fct_supply_demand_weekly"],
     ["staging", "stg_reference__planned_deliveries"], ["capacity", "dim_link"], ["capacity", "dim_site"],
     ["staging", "stg_reference__holidays"], ["intermediate", "int_inventory__pools"],
-    ["capacity", "fct_demand_daily"], ["capacity", "dim_tenant"], ["intermediate", "int_usage__dropouts"],
+    ["capacity", "fct_demand_daily"], ["capacity", "dim_tenant"], ["capacity", "fct_usage_dropouts"],
     ["intermediate", "int_package__demand"], ["intermediate", "int_package__accelerators"],
     ["intermediate", "int_serving_demand__flows"], ["capacity", "dim_model"], ["capacity", "fct_link_utilization_hourly"],
 )
@@ -72,7 +72,8 @@ def yardstick_check(frames: Mapping[str, pl.DataFrame]) -> dg.AssetCheckResult:
     """Whether a model in use loses to seasonal naive at a level; failing, it blocks what comes after the forecast."""
     in_use = pl.concat([
         frames[DEMAND_FORECAST.name].filter("is_in_use").select("level", "model"),
-        frames[TOKEN_FORECAST.name].filter("is_in_use").select(token_level_of(), "model"),
+        *(as_accuracy_level(measure, frames[table.name].filter("is_in_use")).select("level", "model")
+          for measure, (table, _) in ASKED_MEASURES.items()),
     ]).unique().sort("level")
     losing = losing_levels_in_use(in_use, frames["fct_forecast_accuracy"])
     return dg.AssetCheckResult(
@@ -116,37 +117,48 @@ def compute(home: Home, cutoff_week: str | None = None) -> tuple[dict, str | Non
             ).pl(),
             kept=forecast_history.every_told(home, DEMAND_FORECAST),
             moves=_moves(connection, cutoff_week),
-            tokens=_token_demand(connection, home) if is_latest else None,
-            granted=connection.execute("select * from intermediate.int_package__accelerators order by all").pl() if is_latest else None,
+            demand=_asked_demand(connection, home) if is_latest else None,
+            granted=connection.execute(
+                "select iso_week, site_id, accelerator_id, sum(additional_accelerator_hours) as additional_accelerator_hours"
+                " from intermediate.int_package__accelerators group by all order by all"
+            ).pl() if is_latest else None,
         ).by_table_name()
     return frames, cutoff_week
 
 
-def _token_demand(connection: duckdb.DuckDBPyConnection, home: Home) -> TokenDemand:
-    """What was asked for in tokens, what grants will ask for, and what was forecast of it before."""
-    return TokenDemand(
+def _asked_demand(connection: duckdb.DuckDBPyConnection, home: Home) -> AskedDemand:
+    """What was asked for by whom, what grants will ask for, and what was forecast of it before."""
+    return AskedDemand(
         daily=connection.execute(
             """
             select
-                usage_date, origin_site_id, coalesce(segment, 'unknown') as segment, model_id,
+                usage_date, origin_site_id, coalesce(segment, 'unknown') as segment, model_id, tenant_id,
                 cast(sum(unconstrained_input_tokens) as double) as input_tokens,
-                cast(sum(unconstrained_output_tokens) as double) as output_tokens
+                cast(sum(unconstrained_output_tokens) as double) as output_tokens,
+                cast(sum(serving_demand_accelerator_hours) as double) as accelerator_hours
             from capacity.fct_demand_daily left join capacity.dim_tenant using (tenant_id)
             group by all order by all
             """
         ).pl(),
         silent_hours=connection.execute(
-            "select usage_date, site_id, count(*) as silent_hour_count from intermediate.int_usage__dropouts"
+            "select usage_date, site_id, count(*) as silent_hour_count from capacity.fct_usage_dropouts"
             " where site_role = 'origin' group by all order by all"
         ).pl(),
-        kept=forecast_history.every_told(home, TOKEN_FORECAST),
+        kept={table.name: forecast_history.every_told(home, table) for table, _ in ASKED_MEASURES.values()},
         granted=connection.execute(
             """
+            with work as (
+                select iso_week, tenant_id, origin_site_id, model_id, sum(additional_accelerator_hours) as accelerator_hours
+                from intermediate.int_package__accelerators group by all
+            )
             select
-                iso_week, origin_site_id, coalesce(segment, 'unknown') as segment, model_id,
+                iso_week, origin_site_id, coalesce(segment, 'unknown') as segment, model_id, tenant_id,
                 cast(sum(additional_input_tokens) as double) as input_tokens,
-                cast(sum(additional_output_tokens) as double) as output_tokens
-            from intermediate.int_package__demand left join capacity.dim_tenant using (tenant_id)
+                cast(sum(additional_output_tokens) as double) as output_tokens,
+                cast(sum(coalesce(accelerator_hours, 0)) as double) as accelerator_hours
+            from intermediate.int_package__demand
+            left join work using (iso_week, tenant_id, origin_site_id, model_id)
+            left join capacity.dim_tenant using (tenant_id)
             where additional_tokens > 0
             group by all order by all
             """

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestration.forecasting import accuracy
-from orchestration.forecasting.hierarchy import Hierarchy
+from orchestration.forecasting.hierarchy import Hierarchy, shared_out
 from orchestration.forecasting.members import LEVELS, MEDIAN, Setting, quiet_mean
 from orchestration.forecasting.panel import Panel
 from orchestration.forecasting.paths import shuffle
@@ -186,9 +186,24 @@ def _pooled_wape(truth: np.ndarray, made: np.ndarray) -> float:
     return float(np.abs(truth - made[..., MEDIAN])[known].sum() / total) if total > 0 else np.nan
 
 
+@dataclass(frozen=True)
+class SharedLevel:
+    """A level whose series are forecast by themselves, and then share out what the level above them came to."""
+
+    name: str
+    series_ids: tuple[str, ...]
+    above: str
+    above_of: np.ndarray
+    """(series) row of the series above."""
+    values: np.ndarray
+    """(series, period) history, NaN is not known."""
+    made: Mapping[str, np.ndarray]
+    """Marginals by model, (origin, series, horizon, level)."""
+
+
 def sums_at(
     hierarchy: Hierarchy, values: np.ndarray, made: Mapping[str, np.ndarray], rolled: Rolled, positions: Sequence[int],
-    setting: Setting, path_count: int,
+    setting: Setting, path_count: int, shared: Sequence[SharedLevel] = (),
 ) -> dict[str, tuple[np.ndarray, dict[str, np.ndarray]]]:
     """What each series of each level came to (origin, series, horizon), and quantiles of its paths by model, by level.
 
@@ -198,26 +213,49 @@ def sums_at(
     Args:
         values: (unit, period), the history that paths are joined by.
         made: marginals by model, (origin, unit, horizon, level).
+        shared: levels of which each series counts where its own truth is known.
     """
-    found: dict[str, tuple[list, dict[str, list]]] = {level: ([], {model: [] for model in made}) for level in hierarchy.parents}
+    levels = (*hierarchy.parents, *(level.name for level in shared))
+    found: dict[str, tuple[list, dict[str, list]]] = {level: ([], {model: [] for model in made}) for level in levels}
     for position in positions:
         origin = int(rolled.origins[position])
-        rows = np.flatnonzero(np.logical_and.reduce([np.isfinite(each[position]).all(axis=(1, 2)) for each in made.values()]))
+        rows = _forecast_rows(made, position)
         truth = rolled.truth[position, rows]
         counted = np.isfinite(truth) | ~np.isfinite(truth).any(axis=0)
         samples = {
-            model: np.where(counted, shuffle(
-                each[position][rows], values[rows, :origin], setting.season_length, path_count, setting.seed), 0)
+            model: shuffle(each[position][rows], values[rows, :origin], setting.season_length, path_count, setting.seed)
             for model, each in made.items()
         }
         parts = np.where(np.isin(hierarchy.unit_of, rows)[:, None], hierarchy.parts, np.nan)
-        for level, (truths, quantiles) in found.items():
+        for level in hierarchy.parents:
+            truths, quantiles = found[level]
             weights = hierarchy.weights(level, origin)[:, rows]
             truths.append(truth_at(hierarchy.sums(level, parts), [origin], setting.horizon)[0])
             for model, each in samples.items():
-                paths = np.where(weights.any(axis=1)[:, None], np.matmul(weights, each), np.nan)
-                quantiles[model].append(np.moveaxis(np.quantile(paths, LEVELS, axis=0), 0, -1))
+                paths = np.where(weights.any(axis=1)[:, None], np.matmul(weights, np.where(counted, each, 0)), np.nan)
+                quantiles[model].append(_quantiles_of(paths))
+        for level in shared:
+            truths, quantiles = found[level.name]
+            weights = hierarchy.weights(level.above, origin)[:, rows]
+            truths.append(truth_at(level.values, [origin], setting.horizon)[0])
+            own = _forecast_rows(level.made, position)
+            for model, each in samples.items():
+                below = shuffle(
+                    level.made[model][position][own], level.values[own, :origin], setting.season_length, path_count, setting.seed)
+                made_here = np.full((len(level.values), setting.horizon, len(LEVELS)), np.nan)
+                made_here[own] = _quantiles_of(shared_out(np.matmul(weights, each), below, level.above_of[own]))
+                quantiles[model].append(made_here)
     return {
         level: (np.array(truths), {model: np.array(each) for model, each in quantiles.items()})
         for level, (truths, quantiles) in found.items()
     }
+
+
+def _forecast_rows(made: Mapping[str, np.ndarray], position: int) -> np.ndarray:
+    """Rows of the units that every model has a forecast of."""
+    return np.flatnonzero(np.logical_and.reduce([np.isfinite(each[position]).all(axis=(1, 2)) for each in made.values()]))
+
+
+def _quantiles_of(paths: np.ndarray) -> np.ndarray:
+    """(series, horizon, level) of paths (path, series, horizon)."""
+    return np.moveaxis(np.quantile(paths, LEVELS, axis=0), 0, -1)

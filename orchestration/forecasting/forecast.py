@@ -40,6 +40,7 @@ from orchestration.forecasting.past_forecasts import chosen_model, scored_past
 from orchestration.forecasting.paths import Paths, exact
 from orchestration.forecasting.rolling import COMBINED, YARDSTICK
 from orchestration.forecasting.tables import (
+    ASKED_TABLES,
     BUSY_HOUR_DEMAND,
     CAPACITY_NEED,
     DEMAND_FORECAST,
@@ -47,11 +48,10 @@ from orchestration.forecasting.tables import (
     HORIZON_WEEKS,
     LEVELS,
     QUANTILES,
+    SITE_GROUPS,
     SUPPLY_PLAN,
-    TOKEN_DEMAND,
-    TOKEN_FORECAST,
 )
-from orchestration.forecasting.token_forecast import TokenDemand, forecast_tokens
+from orchestration.forecasting.token_forecast import AskedDemand, forecast_asked
 
 BOTTOM = "site_accelerator"
 SEED = 7
@@ -70,8 +70,8 @@ class Forecast:
     accuracy: pl.DataFrame
     busy_hour_demand: pl.DataFrame
     supply_plan: pl.DataFrame
-    token_forecast: pl.DataFrame
-    token_demand: pl.DataFrame
+    asked: Mapping[str, pl.DataFrame]
+    """Tokens and serving demand, by the name of the table."""
     model: str = YARDSTICK
     reasons: Mapping[str, str] = field(default_factory=dict)
     """Why a pool has no forecast, or only a fallback: a code of methods.REASONS."""
@@ -81,8 +81,7 @@ class Forecast:
         """Each frame by the name of its table."""
         return {
             DEMAND_FORECAST.name: self.demand_forecast,
-            TOKEN_FORECAST.name: self.token_forecast,
-            TOKEN_DEMAND.name: self.token_demand,
+            **self.asked,
             BUSY_HOUR_DEMAND.name: self.busy_hour_demand,
             SUPPLY_PLAN.name: self.supply_plan,
             CAPACITY_NEED.name: self.capacity_need,
@@ -100,7 +99,7 @@ def forecast_all(
     holidays: pl.DataFrame | None = None,
     node_sizes: pl.DataFrame | None = None,
     kept: pl.DataFrame | None = None,
-    tokens: TokenDemand | None = None,
+    demand: AskedDemand | None = None,
     moves: Moves | None = None,
     granted: pl.DataFrame | None = None,
 ) -> Forecast:
@@ -110,12 +109,12 @@ def forecast_all(
         supply_demand_daily, supply_demand_weekly: the marts; later weeks than the cutoff are not looked at.
         planned_deliveries: rows of the reference table valid at the cutoff.
         links: dim_link (link_id, a_site_id, b_site_id, one_way_ms).
-        sites: dim_site (site_id and, where known, hub_region, site_kind); a site that no mart row names has no pool and no row.
+        sites: dim_site (site_id and, where known, region, hub_region, site_kind); a site that no mart row names has no pool and no row.
         cutoff_week: ISO week, like 2026-W47.
         holidays: (holiday_date, day_type); without it every week is an ordinary one.
         node_sizes: (site_id, accelerator_id, largest_node): accelerators of a pool that fail as one.
         kept: rows of fct_demand_forecast as they were made after earlier weeks; they are scored on what has come.
-        tokens: what was asked for in tokens; without it tokens are not forecast.
+        demand: what was asked for by whom; without it neither tokens nor serving demand are forecast.
         moves: what may move over the links; without it nothing may.
         granted: site_id, accelerator_id, iso_week, additional_accelerator_hours: what unspent tokens will ask for beyond
             what the history holds; it comes on top of the forecast.
@@ -146,7 +145,8 @@ def forecast_all(
         DEMAND_FORECAST.frame([]) if kept is None else kept,
         busy_hours.rename({"demand_accelerator_count": "value"}), cutoff_date)
     model = chosen_model(made.backtest.rows, record, BOTTOM)
-    asked = None if tokens is None else forecast_tokens(tokens, hub_regions, cutoff_week, holidays)
+    site_groups = {level: dict(sites.select("site_id", level).iter_rows()) for level in SITE_GROUPS if level in sites.columns}
+    asked = None if demand is None else forecast_asked(demand, site_groups, cutoff_week, holidays)
     pools = _pools(series[BOTTOM], daily, weekly, cutoff_week, made, model, node_sizes)
     for key, error in _level_errors(weeks).items():
         pools[key].level_error = error
@@ -167,8 +167,7 @@ def forecast_all(
             for pool in pools.values()
             for target, usable, committed in zip(targets, pool.supply, pool.committed, strict=True)
         ]),
-        token_forecast=TOKEN_FORECAST.frame([]) if asked is None else asked.forecast,
-        token_demand=TOKEN_DEMAND.frame([]) if asked is None else asked.seen,
+        asked={table.name: table.frame([]) for table in ASKED_TABLES} if asked is None else asked.tables,
         model=model,
         reasons=made.reasons,
         paths=made.paths.get(model),

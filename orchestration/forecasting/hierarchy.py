@@ -1,7 +1,7 @@
 """What a forecast adds up into: units that are forecast, parts that they are made of, levels that parts belong to.
 
 A part is the smallest that is counted (a pool; a cell of tokens), a unit what is forecast by itself: one part, or
-several together, of which each has a share. Sums only: no forecast is made here, and none is scored.
+several together, of which each has a share. Sums and shares only: no forecast is made here, and none is scored.
 """
 
 from __future__ import annotations
@@ -10,6 +10,44 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+SHARE_BITS = 12
+"""Shares are multiples of 2 to the power of minus this, so that sums of what is shared are exact."""
+
+
+def whole_shares(size: np.ndarray, group: np.ndarray, count: int) -> np.ndarray:
+    """(series, ...) share of each in its group, by size, in whole 2^-SHARE_BITS that sum to 1; equal where all are 0.
+
+    Args:
+        size: (series, ...), not negative.
+        group: (series) row of its group, of ``count``.
+    """
+    whole, members, given = (np.zeros((count, *size.shape[1:])) for _ in range(3))
+    np.add.at(whole, group, size)
+    np.add.at(members, group, 1)
+    share = np.where(whole[group] > 0, size / np.where(whole > 0, whole, 1)[group], 1 / members[group])
+    parts = np.floor(share * 2**SHARE_BITS)
+    np.add.at(given, group, parts)
+    # What rounding down has left goes to the first of the largest.
+    largest = np.zeros_like(whole)
+    np.maximum.at(largest, group, share)
+    number = np.arange(len(size)).reshape(-1, *[1] * (size.ndim - 1))
+    first = np.full(whole.shape, len(size))
+    np.minimum.at(first, group, np.where(share == largest[group], number, len(size)))
+    parts += np.where(number == first[group], 2**SHARE_BITS - given[group], 0)
+    return parts / 2**SHARE_BITS
+
+
+def shared_out(above: np.ndarray, below: np.ndarray, above_of: np.ndarray) -> np.ndarray:
+    """(path, series, period) what each series gets of the one above it, in the proportions of ``below``; sums are exact.
+
+    Args:
+        above: (path, series above, period), multiples of a power of two with SHARE_BITS to spare.
+        below: (path, series, period), as each series is forecast by itself.
+        above_of: (series) row of the series above.
+    """
+    shares = whole_shares(np.moveaxis(below, 1, 0), above_of, above.shape[1])
+    return np.moveaxis(shares, 0, 1) * above[:, above_of]
 
 
 @dataclass(frozen=True)

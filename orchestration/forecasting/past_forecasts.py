@@ -70,11 +70,10 @@ def scored_past(kept: pl.DataFrame, truth: pl.DataFrame, cutoff_date: date) -> p
 
 def _quantiles(forecast: pl.DataFrame, series_ids: tuple[str, ...], horizon: int) -> np.ndarray:
     """(origin 1, series, horizon, QUANTILE_LEVELS) of one model's kept quantiles, read between them."""
-    row_of = {series_id: row for row, series_id in enumerate(series_ids)}
+    whole = forecast.filter(pl.len().over("series_id") == horizon * len(QUANTILES))
     held = np.full((1, len(series_ids), horizon, len(QUANTILES)), np.nan)
-    for (series_id,), values in forecast.group_by("series_id", maintain_order=True):
-        if len(values) == horizon * len(QUANTILES):
-            held[0, row_of[series_id]] = values["value"].to_numpy().reshape(horizon, len(QUANTILES))
+    held[0, np.searchsorted(series_ids, whole["series_id"].unique(maintain_order=True))] = (
+        whole["value"].to_numpy().reshape(-1, horizon, len(QUANTILES)))
     return read_at(held, QUANTILE_LEVELS, QUANTILES)
 
 

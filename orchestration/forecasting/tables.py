@@ -15,7 +15,8 @@ QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 HORIZON_WEEKS = 13
 LEVELS = ("site_accelerator", "site", "hub_region", "nation")
 TOKEN_MEASURES = ("input_tokens", "output_tokens")
-TOKEN_LEVELS = ("site", "hub_region", "segment", "model", "nation")
+SITE_GROUPS = ("region", "hub_region")
+ASKED_LEVELS = ("site", *SITE_GROUPS, "segment", "tenant", "model", "nation")
 ACTIONS = ("add", "move_load", "move_accelerators", "none")
 BASES = ("backtest", "forecast")
 CONFIDENCES = ("high", "medium", "low")
@@ -57,6 +58,8 @@ _SERIES = Column(
 _MODEL = Column("model", pl.String, "seasonal_naive or weighted (of several methods, by past loss).", required=True)
 _SITE = Column("site_id", pl.String, "The site.", required=True)
 _ACCELERATOR = Column("accelerator_id", pl.String, "The type of accelerator.", required=True)
+_TARGET_WEEK = Column("target_date", pl.Date, "Monday of the forecast week (business days).", required=True)
+_QUANTILE = Column("quantile", pl.Float64, "Share of outcomes expected at or below the value.", required=True)
 
 DEMAND_FORECAST = ForecastTable(
     name="fct_demand_forecast",
@@ -70,58 +73,80 @@ DEMAND_FORECAST = ForecastTable(
     ),
     columns=(
         _CUTOFF_DATE, _LEVEL, _SERIES,
-        Column("target_date", pl.Date, "Monday of the forecast week (business days).", required=True),
+        _TARGET_WEEK,
         _MODEL,
-        Column("quantile", pl.Float64, "Share of outcomes expected at or below the value.", required=True),
+        _QUANTILE,
         Column("value", pl.Float64, "Busy-hour demand.", unit="accelerators", required=True, minimum=0),
         Column("is_in_use", pl.Boolean, "Whether decisions rest on this model: weighted, or seasonal_naive where weighted "
                "would lose to it at a level.", required=True),
     ),
 )
 
+_ASKED_SERIES = (
+    Column("level", pl.String, "site (that asks), region or hub_region (of that site), segment, tenant, model or nation.",
+           required=True, allowed=ASKED_LEVELS),
+    Column("series_id", pl.String, "site_id, region, hub_region, segment, tenant_id, model_id or nation. The 100 largest tenants "
+           "are named; those that remain of a segment are one series, other/ and its name.", required=True),
+)
 _TOKEN_SERIES = (
     Column("measure", pl.String, "input_tokens (uncached) or output_tokens.", required=True, allowed=TOKEN_MEASURES),
-    Column("level", pl.String, "site (where the tokens are asked for), hub_region (of that site), segment, model or nation.",
-           required=True, allowed=TOKEN_LEVELS),
-    Column("series_id", pl.String, "site_id, hub_region, segment, model_id or nation.", required=True),
+    *_ASKED_SERIES,
+)
+_WEEK_START = Column("week_start_date", pl.Date, "Monday of the week (business days).", required=True)
+_HOURS_OF_WEEK = Column(
+    "value", pl.Float64, "Work of the week, by the throughput of the types that serve it.", unit="accelerator hours", required=True,
+    minimum=0)
+_TOKENS_OF_WEEK = Column("value", pl.Float64, "Tokens of the week.", unit="tokens", required=True, minimum=0)
+_ASKED_IN_USE = Column(
+    "is_in_use", pl.Boolean,
+    "Whether readers should go by this model: weighted, or seasonal_naive where weighted would lose to it at a level.", required=True)
+_ASKED_SUMS = (
+    "Throttled requests are added back; hours in which an origin dropped out are not known. The week is that of its own "
+    "workdays, holidays and make-up workdays. Quantiles are read from sample paths that add up exactly: the nation is the sum "
+    "of its sites, its segments, its tenants and its models."
+)
+_ASKED_HISTORY = (
+    "Throttled requests are added back, and hours in which an origin dropped out count as the others of their day; "
+    "a week in which one of a series' origins is not known has no row."
 )
 
 TOKEN_FORECAST = ForecastTable(
     name="fct_token_forecast",
     grain=("cutoff_date", "measure", "level", "series_id", "target_date", "model", "quantile"),
-    description=(
-        "Quantiles of the tokens asked for in a week. One row per cutoff, measure, level, series, target week, model and "
-        "quantile. Throttled requests are added back; hours in which an origin dropped out are not known. The tokens are "
-        "those of the week's own workdays, holidays and make-up workdays. Quantiles are read from sample paths that add up "
-        "exactly: the nation is the sum of its sites, its segments and its models."
-    ),
-    columns=(
-        _CUTOFF_DATE,
-        *_TOKEN_SERIES,
-        Column("target_date", pl.Date, "Monday of the forecast week (business days).", required=True),
-        _MODEL,
-        Column("quantile", pl.Float64, "Share of outcomes expected at or below the value.", required=True),
-        Column("value", pl.Float64, "Tokens of the week.", unit="tokens", required=True, minimum=0),
-        Column("is_in_use", pl.Boolean, "Whether readers should go by this model: weighted, or seasonal_naive where weighted "
-               "would lose to it at a level of the measure.", required=True),
-    ),
+    description="Quantiles of the tokens asked for in a week. One row per cutoff, measure, level, series, target week, model and "
+                "quantile. " + _ASKED_SUMS,
+    columns=(_CUTOFF_DATE, *_TOKEN_SERIES, _TARGET_WEEK, _MODEL, _QUANTILE, _TOKENS_OF_WEEK, _ASKED_IN_USE),
 )
 
 TOKEN_DEMAND = ForecastTable(
     name="fct_token_demand_weekly",
     grain=("cutoff_date", "measure", "level", "series_id", "week_start_date"),
-    description=(
-        "The history that the token forecast saw. One row per cutoff, measure, level, series and week up to the cutoff "
-        "week. Throttled requests are added back, and hours in which an origin dropped out count as the others of their day; "
-        "a week in which one of a series' origins is not known has no row."
-    ),
-    columns=(
-        _CUTOFF_DATE,
-        *_TOKEN_SERIES,
-        Column("week_start_date", pl.Date, "Monday of the week (business days).", required=True),
-        Column("value", pl.Float64, "Tokens of the week.", unit="tokens", required=True, minimum=0),
-    ),
+    description="The history that the token forecast saw. One row per cutoff, measure, level, series and week up to the cutoff "
+                "week. " + _ASKED_HISTORY,
+    columns=(_CUTOFF_DATE, *_TOKEN_SERIES, _WEEK_START, _TOKENS_OF_WEEK),
 )
+
+SERVING_FORECAST = ForecastTable(
+    name="fct_serving_demand_forecast",
+    grain=("cutoff_date", "level", "series_id", "target_date", "model", "quantile"),
+    description="Quantiles of the hours of accelerators that a week's tokens ask for. One row per cutoff, level, series, target "
+                "week, model and quantile. " + _ASKED_SUMS,
+    columns=(_CUTOFF_DATE, *_ASKED_SERIES, _TARGET_WEEK, _MODEL, _QUANTILE, _HOURS_OF_WEEK, _ASKED_IN_USE),
+)
+
+SERVING_DEMAND = ForecastTable(
+    name="fct_serving_demand_weekly",
+    grain=("cutoff_date", "level", "series_id", "week_start_date"),
+    description="The history that the forecast of serving demand saw. One row per cutoff, level, series and week up to the cutoff "
+                "week. " + _ASKED_HISTORY,
+    columns=(_CUTOFF_DATE, *_ASKED_SERIES, _WEEK_START, _HOURS_OF_WEEK),
+)
+
+ASKED_MEASURES = {
+    **dict.fromkeys(TOKEN_MEASURES, (TOKEN_FORECAST, TOKEN_DEMAND)), "accelerator_hours": (SERVING_FORECAST, SERVING_DEMAND),
+}
+"""What is forecast of what is asked for: the table of its forecast and that of its history, by measure."""
+ASKED_TABLES = (TOKEN_FORECAST, TOKEN_DEMAND, SERVING_FORECAST, SERVING_DEMAND)
 
 BUSY_HOUR_DEMAND = ForecastTable(
     name="fct_busy_hour_demand_weekly",
@@ -213,8 +238,9 @@ FORECAST_ACCURACY = ForecastTable(
     columns=(
         _CUTOFF_DATE,
         Column("basis", pl.String, "backtest or forecast.", required=True, allowed=BASES),
-        Column("level", pl.String, "A level of fct_demand_forecast; of fct_token_forecast measure and level, like input_tokens_model.",
-               required=True, allowed=(*LEVELS, *(token_level(measure, level) for measure in TOKEN_MEASURES for level in TOKEN_LEVELS))),
+        Column("level", pl.String, "A level of fct_demand_forecast; of fct_token_forecast measure and level, like "
+               "input_tokens_model; of fct_serving_demand_forecast likewise, like accelerator_hours_model.",
+               required=True, allowed=(*LEVELS, *(token_level(measure, level) for measure in ASKED_MEASURES for level in ASKED_LEVELS))),
         Column("series_id", pl.String, "As in the forecast's table, or all: every series of the level.", required=True),
         Column("model", pl.String, "seasonal_naive or weighted; for order_regret also last_peak and mean_x_1.3.", required=True),
         Column("metric", pl.String, "What is measured.", required=True),
@@ -222,4 +248,4 @@ FORECAST_ACCURACY = ForecastTable(
     ),
 )
 
-TABLES = (DEMAND_FORECAST, TOKEN_FORECAST, TOKEN_DEMAND, BUSY_HOUR_DEMAND, SUPPLY_PLAN, CAPACITY_NEED, FORECAST_ACCURACY)
+TABLES = (DEMAND_FORECAST, *ASKED_TABLES, BUSY_HOUR_DEMAND, SUPPLY_PLAN, CAPACITY_NEED, FORECAST_ACCURACY)

@@ -15,8 +15,7 @@ import polars as pl
 
 from orchestration.forecasting.forecast import forecast_all
 from orchestration.forecasting.iso_weeks import monday_of, week_of
-from orchestration.forecasting.tables import TOKEN_FORECAST
-from orchestration.forecasting.token_forecast import TokenDemand
+from orchestration.forecasting.token_forecast import AskedDemand
 from orchestration.home import DBT_PROJECT
 
 ACCELERATORS = {"ascend-910c": "Ascend 910C (CloudMatrix384)", "nvidia-h20": "H20 96GB"}
@@ -170,17 +169,12 @@ def _demand_daily(daily: pl.DataFrame) -> pl.DataFrame:
     ]).sort(pl.all())
 
 
-def _token_demand(demand_daily: pl.DataFrame) -> TokenDemand:
+def _asked(demand_daily: pl.DataFrame) -> AskedDemand:
     segments = {tenant: segment for tenant, segment, _, _ in TENANTS}
-    cells = {"origin_site_id": pl.String, "segment": pl.String, "model_id": pl.String,
-             "input_tokens": pl.Float64, "output_tokens": pl.Float64}
-    return TokenDemand(
-        daily=demand_daily.select(
-            "usage_date", "origin_site_id", pl.col("tenant_id").replace_strict(segments).alias("segment"), "model_id",
-            *(pl.col(f"unconstrained_{measure}").cast(pl.Float64).alias(measure) for measure in ("input_tokens", "output_tokens"))),
-        silent_hours=pl.DataFrame(schema={"usage_date": pl.Date, "site_id": pl.String, "silent_hour_count": pl.Int64}),
-        kept=TOKEN_FORECAST.frame([]), granted=pl.DataFrame(schema={"iso_week": pl.String, **cells}),
-    )
+    tokens = {measure: pl.col(f"unconstrained_{measure}").cast(pl.Float64) for measure in ("input_tokens", "output_tokens")}
+    return AskedDemand(demand_daily.select(
+        "usage_date", "origin_site_id", pl.col("tenant_id").replace_strict(segments).alias("segment"), "model_id", "tenant_id",
+        **tokens, accelerator_hours=tokens["output_tokens"] / 1e6))
 
 
 def _link_utilization(links: pl.DataFrame, last_day: date, randoms: np.random.Generator) -> pl.DataFrame:
@@ -335,7 +329,7 @@ def build_published(
     if pools:
         daily, weekly = _supply_demand(pools, first_day, weeks)
         demand_daily = _demand_daily(daily)
-        forecast = forecast_all(daily, weekly, planned_deliveries(last_day), links, sites, LAST_WEEK, tokens=_token_demand(demand_daily))
+        forecast = forecast_all(daily, weekly, planned_deliveries(last_day), links, sites, LAST_WEEK, demand=_asked(demand_daily))
         tables |= {
             "capacity.fct_demand_daily": demand_daily,
             "capacity.dim_tenant": pl.DataFrame([{"tenant_id": tenant, "segment": segment} for tenant, segment, _, _ in TENANTS]),

@@ -75,7 +75,7 @@ EXPECTED = {
     "forecast": (
         {"python", "duckdb"}, "capacity",
         ("fct_binding_constraint_weekly fct_busy_hour_demand_weekly fct_capacity_need fct_demand_forecast "
-        "fct_forecast_accuracy fct_matching_plan fct_supply_plan_weekly fct_token_demand_weekly fct_token_forecast fct_unserved_demand_weekly fct_what_if"),
+        "fct_forecast_accuracy fct_matching_plan fct_serving_demand_forecast fct_serving_demand_weekly fct_supply_plan_weekly fct_token_demand_weekly fct_token_forecast fct_unserved_demand_weekly fct_what_if"),
     ),
     "payback": ({"python", "duckdb"}, "finance", "fct_capital_payback fct_scheduling_saving fct_shadow_price fct_what_if_margin"),
     "publish": ({"duckdb"}, "published", "capacity finance"),

@@ -10,13 +10,13 @@ span as (select * from {{ ref('int_calendar__span') }}),
 additional as (
     select
         iso_week,
+        tenant_id,
         origin_site_id,
         model_id,
-        sum(additional_input_tokens) as input_tokens,
-        sum(additional_output_tokens) as output_tokens
+        additional_input_tokens as input_tokens,
+        additional_output_tokens as output_tokens
     from demand
     where additional_tokens > 0
-    group by iso_week, origin_site_id, model_id
 ),
 
 -- Where what a site asks for was served in the last week, by the tokens that it was.
@@ -36,6 +36,7 @@ served as (
 asked as (
     select
         additional.iso_week,
+        additional.tenant_id,
         additional.origin_site_id,
         additional.model_id as asked_model_id,
         additional.input_tokens,
@@ -44,7 +45,8 @@ asked as (
         served.serving_site_id,
         served.gigabits,
         sum(served.gigabits) over (
-            partition by additional.iso_week, additional.origin_site_id, additional.model_id
+            partition by
+                additional.iso_week, additional.tenant_id, additional.origin_site_id, additional.model_id
         ) as all_gigabits
     from additional
     inner join served
@@ -63,6 +65,9 @@ newest as (
 converted as (
     select
         asked.iso_week,
+        asked.tenant_id,
+        asked.origin_site_id,
+        asked.asked_model_id as model_id,
         asked.serving_site_id as site_id,
         newest.accelerator_id,
         cast(asked.gigabits as double) / cast(asked.all_gigabits as double)
@@ -79,8 +84,11 @@ converted as (
 -- Rounded before they are summed, so that the sum is exact and in any order the same.
 select
     iso_week,
+    tenant_id,
+    origin_site_id,
+    model_id,
     site_id,
     accelerator_id,
     cast(sum(cast(accelerator_hours as decimal(38, 9))) as decimal(38, 9)) as additional_accelerator_hours
 from converted
-group by iso_week, site_id, accelerator_id
+group by iso_week, tenant_id, origin_site_id, model_id, site_id, accelerator_id

@@ -16,9 +16,8 @@ from orchestration.forecasting.tables import (
     HORIZON_WEEKS,
     QUANTILES,
     TABLES,
-    TOKEN_FORECAST,
 )
-from orchestration.forecasting.token_forecast import TokenDemand
+from orchestration.forecasting.token_forecast import AskedDemand
 
 CUTOFF = "2026-W47"
 MONDAY = date(2026, 11, 16)
@@ -59,21 +58,16 @@ def run(demands: dict[str, list[float | None]], cutoff: str = CUTOFF) -> Forecas
     """The forecast of these sites."""
     daily, weekly = marts(demands)
     sites = pl.DataFrame({"site_id": list(demands)})
-    return forecast_all(daily, weekly, PLANNED, LINKS, sites, cutoff, tokens=tokens_of(daily))
+    return forecast_all(daily, weekly, PLANNED, LINKS, sites, cutoff, demand=asked(daily))
 
 
-def tokens_of(daily: pl.DataFrame) -> TokenDemand:
+def asked(daily: pl.DataFrame) -> AskedDemand:
     """A million input and 200,000 output tokens for each accelerator-hour asked for."""
-    return TokenDemand(
-        daily.select(
-            "usage_date", pl.col("site_id").alias("origin_site_id"), pl.lit("developer").alias("segment"),
-            pl.lit("chat").alias("model_id"), (1e6 * pl.col("serving_demand_accelerator_hours")).alias("input_tokens"),
-            (2e5 * pl.col("serving_demand_accelerator_hours")).alias("output_tokens")),
-        pl.DataFrame(schema={"usage_date": pl.Date, "site_id": pl.String, "silent_hour_count": pl.Int64}),
-        TOKEN_FORECAST.frame([]),
-        pl.DataFrame(schema={"iso_week": pl.String, "origin_site_id": pl.String, "segment": pl.String, "model_id": pl.String,
-                             "input_tokens": pl.Float64, "output_tokens": pl.Float64}),
-    )
+    hours = pl.col("serving_demand_accelerator_hours")
+    return AskedDemand(daily.select(
+        "usage_date", pl.col("site_id").alias("origin_site_id"), pl.lit("developer").alias("segment"),
+        pl.lit("chat").alias("model_id"), pl.lit("tenant").alias("tenant_id"), (1e6 * hours).alias("input_tokens"),
+        (2e5 * hours).alias("output_tokens"), hours.alias("accelerator_hours")))
 
 
 def test_every_table_has_its_declared_columns_and_one_row_per_key() -> None:
@@ -107,10 +101,10 @@ def test_the_same_input_gives_the_same_tables_in_any_order_of_rows() -> None:
     uneven = pl.Series(random.lognormal(0, 0.2, daily.height))
     daily = daily.with_columns(pl.col("serving_demand_accelerator_hours", "usable_accelerator_hours") * uneven)
     sites = pl.DataFrame({"site_id": names})
-    first = forecast_all(daily, weekly, PLANNED, LINKS, sites, CUTOFF, tokens=tokens_of(daily))
+    first = forecast_all(daily, weekly, PLANNED, LINKS, sites, CUTOFF, demand=asked(daily))
     mixed = daily.sample(fraction=1, shuffle=True, seed=1)
     second = forecast_all(mixed, weekly.sample(fraction=1, shuffle=True, seed=1), PLANNED, LINKS, sites, CUTOFF,
-                          tokens=tokens_of(mixed))
+                          demand=asked(mixed))
     for name, frame in first.by_table_name().items():
         assert frame.equals(second.by_table_name()[name]), name
 
