@@ -73,7 +73,7 @@ class Forecast:
     """Quantiles (series_id, target, model, quantile, value), reasons by series_id (a code of REASONS), and the past.
 
     A series without a forecast has no row and a reason. Marginals are the quantiles at LEVELS by model, as arrays
-    (series, horizon, level).
+    (series, horizon, level). ``rolled`` is what the members said at the past origins and at the present one.
     """
 
     quantiles: pl.DataFrame
@@ -81,6 +81,7 @@ class Forecast:
     past: Past
     marginals: dict[str, np.ndarray] = field(repr=False)
     panel: Panel = field(repr=False)
+    rolled: Rolled = field(repr=False)
 
 
 def forecast(
@@ -130,7 +131,7 @@ def forecast(
     added = _known_future(panel, horizon, known_future)
     for name, values in models.items():
         models[name] = values + added[..., None]
-    return Forecast(_frame(models, panel, horizon, quantiles), reasons, kept, models, panel)
+    return Forecast(_frame(models, panel, horizon, quantiles), reasons, kept, models, panel, rolled)
 
 
 def paths(

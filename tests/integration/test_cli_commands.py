@@ -234,3 +234,23 @@ def test_an_interrupted_demo_ends_cleanly_and_can_go_on(home, tidegauge, kill):
     assert "Traceback" not in stderr
     lock = next(check for check in tidegauge(home, "doctor", "--json").json["checks"] if "writes" in check["check"])
     assert lock["ok"], lock
+
+
+def test_demand_of_a_site_is_shown_by_the_day_and_adds_up_to_its_mart(simulated_home, tidegauge, query):
+    """A planner who asks about one site must see what the marts hold of it, and what comes, or why nothing does."""
+    site, = query(simulated_home.capacity, "select max(origin_site_id) from capacity.fct_demand_daily")[0]
+    said = tidegauge(simulated_home, "demand", "--level", "site", "--only", site, "--ahead", 3, "--json").json
+    seen = {row["period"]: row["value"] for row in said["seen"]}
+    marts = query(
+        simulated_home.capacity,
+        "select cast(usage_date as varchar), cast(sum(unconstrained_output_tokens) as double) from capacity.fct_demand_daily "
+        f"where origin_site_id = '{site}' group by all")
+    assert dict(marts).items() >= seen.items() and len(seen) >= 7
+    assert {row["series_id"] for row in said["ahead"]} == {site}
+    assert len({row["period"] for row in said["ahead"]}) == 3
+    hours = tidegauge(simulated_home, "demand", "--by", "hour", "--ahead", 2, "--seen", 1)
+    assert hours.exit_code == 0 and len(hours.stdout.splitlines()) == 4
+    wrong = tidegauge(simulated_home, "demand", "--level", "planet")
+    assert wrong.exit_code == 1 and "use one of site, region" in wrong.stderr
+    nobody = tidegauge(simulated_home, "demand", "--level", "tenant", "--only", "nobody")
+    assert nobody.exit_code == 1 and "no tenant 'nobody'" in nobody.stderr
