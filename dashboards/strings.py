@@ -662,7 +662,16 @@ STRINGS: dict[str, dict[str, str]] = {
         "zh": "最后一周中位数较本周 {growth}，80% 区间 {low} 至 {high} 词元。",
         "en": "The median of the last week is {growth} against this week; its 80% band is {low} to {high} tokens.",
     },
-    "outlook_parts": {"zh": "按客户群与模型：本周与预测最后一周", "en": "By segment and model: this week and the last week forecast"},
+    "outlook_parts": {
+        "zh": "按客户群与模型：本周与预测最后一周；工作量为加速卡小时",
+        "en": "By segment and model: this week and the last week forecast; work in accelerator-hours",
+    },
+    "outlook_tenants": {
+        "zh": "工作量最大的 {count} 个租户，各自预测",
+        "en": "The {count} tenants that ask for most work, each forecast by itself",
+    },
+    "column_tenant": {"zh": "租户", "en": "Tenant"},
+    "measure_accelerator_hours": {"zh": "工作量", "en": "Work"},
     "measure_input_tokens": {"zh": "输入", "en": "Input"},
     "measure_output_tokens": {"zh": "输出", "en": "Output"},
     "column_of_measure": {"zh": "{measure}：{column}", "en": "{measure}: {column}"},

@@ -66,13 +66,13 @@ def token_forecast_figure(history: pl.DataFrame, forecast: pl.DataFrame, languag
     """Billions of tokens asked for by week, and the bands of the weeks to come.
 
     Args:
-        history: (week_start_date, tokens), one row a week, in order.
+        history: (week_start_date, value in tokens), one row a week, in order.
         forecast: (target_date, quantile, value) in tokens, of one model.
     """
     figure = go.Figure()
     billions = forecast.with_columns(pl.col("value") / BILLION)
     add_bands(figure, billions, language)
-    add_demand(figure, history["week_start_date"], history["tokens"] / BILLION, "series_tokens_asked", language)
+    add_demand(figure, history["week_start_date"], history["value"] / BILLION, "series_tokens_asked", language)
     add_median(figure, billions, language)
     figure.update_layout(
         template=theme.TEMPLATE, height=300, hovermode="x unified",

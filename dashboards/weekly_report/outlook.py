@@ -1,4 +1,4 @@
-"""Tokens to come: what the nation, its segments and its models will ask for in thirteen weeks."""
+"""Tokens to come: what the nation, its segments, its models and its largest tenants will ask for in thirteen weeks."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from dashboards.strings import STRINGS
 from dashboards.weekly_report.parts import Chart, Table
 from dashboards.weekly_report.published import Readings
 
-MEASURES = ("input_tokens", "output_tokens")
+TOKENS = ("input_tokens", "output_tokens")
+WORK = "accelerator_hours"
 LEVELS = ("nation", "segment", "model")
+TENANTS_SHOWN = 10
 
 
 def outlook(readings: Readings) -> dict:
@@ -28,25 +30,25 @@ def outlook(readings: Readings) -> dict:
     forecast = readings.token_forecast
     if forecast.is_empty():
         reason = say("outlook_past", week=same(readings.iso_week or "")) if readings.is_past else say("outlook_none")
-        return {"title": reason, "charts": [], "table": None}
+        return {"title": reason, "charts": []}
     last = forecast["target_date"].max()
     ends = {
         (row["measure"], row["level"], row["series_id"], row["quantile"]): row["value"]
         for row in forecast.filter(pl.col("target_date") == last).iter_rows(named=True)
     }
     now = {
-        (row["measure"], row["level"], row["series_id"]): row["tokens"] for row in
+        (row["measure"], row["level"], row["series_id"]): row["value"] for row in
         readings.token_history.filter(pl.col("week_start_date") == readings.week_start_date).iter_rows(named=True)
     }
     growth = {measure: _growth(now.get((measure, "nation", "nation")), ends.get((measure, "nation", "nation", 0.5)))
-              for measure in MEASURES}
+              for measure in TOKENS}
     title = say(
         "title_outlook", weeks=whole(forecast["target_date"].n_unique()),
         input=compact(now.get(("input_tokens", "nation", "nation"))), output=compact(now.get(("output_tokens", "nation", "nation"))),
         input_growth=signed_percent(growth["input_tokens"]), output_growth=signed_percent(growth["output_tokens"]),
     )
-    charts = [_chart(readings, measure, growth[measure]) for measure in MEASURES if (measure, "nation", "nation", 0.5) in ends]
-    return {"title": title, "charts": charts, "table": _parts(readings, now, ends)}
+    charts = [_chart(readings, measure, growth[measure]) for measure in TOKENS if (measure, "nation", "nation", 0.5) in ends]
+    return {"title": title, "charts": charts, **_parts(readings, now, ends)}
 
 
 def _growth(now: float | None, then: float | None) -> float | None:
@@ -57,7 +59,7 @@ def _chart(readings: Readings, measure: str, growth: float | None) -> Chart:
     picked = (pl.col("measure") == measure) & (pl.col("level") == "nation")
     history = readings.token_history.filter(picked).sort("week_start_date")
     forecast = readings.token_forecast.filter(picked)
-    rows = {monday: [tokens, None, None, None] for monday, tokens in history.select("week_start_date", "tokens").iter_rows()}
+    rows = {monday: [tokens, None, None, None] for monday, tokens in history.select("week_start_date", "value").iter_rows()}
     for target, quantile, value in forecast.select("target_date", "quantile", "value").iter_rows():
         if quantile in (0.1, 0.5, 0.9):
             rows.setdefault(target, [None] * 4)[1 + (0.1, 0.5, 0.9).index(quantile)] = value
@@ -74,28 +76,45 @@ def _chart(readings: Readings, measure: str, growth: float | None) -> Chart:
     )
 
 
-def _parts(readings: Readings, now: dict, ends: dict) -> Table:
-    """A row for the nation, each segment and each model, the largest first within its level."""
+def _parts(readings: Readings, now: dict, ends: dict) -> dict[str, Table]:
+    """Tables of the nation, each segment and each model, and of the largest tenants, those first that ask for most work."""
     found = readings.token_forecast.select("level", "series_id").unique()
-    size = {key: now.get(("input_tokens", *key)) or 0.0 for key in found.iter_rows()}
-    rows = []
-    for level, series_id in sorted(size, key=lambda key: (LEVELS.index(key[0]), -size[key], key[1])):
-        row = [say(f"level_{level}"), _name(readings, level, series_id)]
-        for measure in MEASURES:
-            before = now.get((measure, level, series_id))
-            low, median, high = (ends.get((measure, level, series_id, quantile)) for quantile in (0.1, 0.5, 0.9))
-            row += [compact(before), compact(median), say("range", low=compact(low), high=compact(high)),
-                    signed_percent(_growth(before, median))]
-        rows.append(row)
+    size = {key: now.get((WORK, *key)) or 0.0 for key in found.iter_rows()}
+    ordered = sorted(size, key=lambda key: (-size[key], key[1]))
+    levels = [key for level in LEVELS for key in ordered if key[0] == level]
+    tenants = [key for key in ordered if key[0] == "tenant" and key[1] in readings.tenants][:TENANTS_SHOWN]
     heads = [
-        (say("column_of_measure", column=say(column), measure=say(f"measure_{measure}")), True)
-        for measure in MEASURES for column in ("column_this_week_tokens", "column_median_end", "column_band_80_end", "column_growth_end")
+        *(_head(measure, column) for measure in TOKENS for column in ("column_this_week_tokens", "column_growth_end")),
+        *(_head(WORK, column) for column in ("column_this_week_tokens", "column_median_end", "column_band_80_end", "column_growth_end")),
     ]
-    return Table(say("outlook_parts"), [(say("column_level"), False), (say("column_series"), False), *heads], rows)
+
+    def row(level: str, series_id: str) -> list[Bilingual]:
+        cells = [_name(readings, level, series_id)]
+        for measure in TOKENS:
+            before = now.get((measure, level, series_id))
+            cells += [compact(before), signed_percent(_growth(before, ends.get((measure, level, series_id, 0.5))))]
+        before = now.get((WORK, level, series_id))
+        low, median, high = (ends.get((WORK, level, series_id, quantile)) for quantile in (0.1, 0.5, 0.9))
+        return [*cells, compact(before), compact(median), say("range", low=compact(low), high=compact(high)),
+                signed_percent(_growth(before, median))]
+
+    return {
+        "table": Table(
+            say("outlook_parts"), [(say("column_level"), False), (say("column_series"), False), *heads],
+            [[say(f"level_{level}"), *row(level, series_id)] for level, series_id in levels]),
+        "tenants": Table(
+            say("outlook_tenants", count=whole(len(tenants))), [(say("column_tenant"), False), *heads], [row(*key) for key in tenants]),
+    }
+
+
+def _head(measure: str, column: str) -> tuple[Bilingual, bool]:
+    return say("column_of_measure", column=say(column), measure=say(f"measure_{measure}")), True
 
 
 def _name(readings: Readings, level: str, series_id: str) -> Bilingual:
     if level == "model":
         return named(readings.models.get(series_id, series_id), series_id)
+    if level == "tenant":
+        return named(readings.tenants[series_id], series_id)
     key = f"segment_{series_id}" if level == "segment" else f"level_{series_id}"
     return say(key) if key in STRINGS else named(series_id, series_id)

@@ -26,6 +26,9 @@ PLAN_SCHEMA = {
 PARTS = ("allocated_busy", "allocated_idle", "fragmented", "free", "planned_down", "down")
 
 
+ASKED_LEVELS = ("nation", "segment", "model", "tenant")
+
+
 def iso_week_of(day: date) -> str:
     """The ISO week of a day, like 2026-W47."""
     year, week, _ = day.isocalendar()
@@ -161,7 +164,8 @@ class Readings:
     product_tokens: pl.DataFrame
     package_demand: pl.DataFrame
     token_history: pl.DataFrame
-    """Tokens asked for by week (measure, level, series_id, week_start_date, tokens): of the nation, a segment, a model."""
+    """What was asked for by week (measure, level, series_id, week_start_date, value), in tokens and accelerator-hours: of the
+    nation, a segment, a model, a tenant."""
     token_forecast: pl.DataFrame
     """Quantiles of the same of the weeks to come, by the model in use."""
     matching_flows: pl.DataFrame
@@ -171,6 +175,7 @@ class Readings:
     what_if: pl.DataFrame
     """Scenarios, a row a measure and pool or origin: as forecast, as supposed, the difference."""
     models: dict[str, str]
+    tenants: dict[str, str]
     versions: dict[str, str]
 
 
@@ -357,19 +362,12 @@ def _read_week(
             "select iso_week, origin_site_id, model_id, cast(expected_tokens as double) as expected_tokens"
             " from capacity.fct_package_demand where iso_week > $iso_week order by all", named_week,
         ),
-        token_history=published.frame(
-            "capacity.fct_token_demand_weekly",
-            {"measure": text, "level": text, "series_id": text, "week_start_date": pl.Date, "tokens": number},
-            "select measure, level, series_id, week_start_date, value as tokens from capacity.fct_token_demand_weekly"
-            " where cutoff_date = $sunday and week_start_date >= $first and level in ('nation', 'segment', 'model') order by all",
-            {"first": span["first"], "sunday": span["sunday"]},
-        ),
-        token_forecast=published.frame(
-            "capacity.fct_token_forecast",
-            {"measure": text, "level": text, "series_id": text, "target_date": pl.Date, "quantile": number, "value": number},
-            "select measure, level, series_id, target_date, quantile, value from capacity.fct_token_forecast"
-            " where cutoff_date = $sunday and is_in_use and level in ('nation', 'segment', 'model') order by all", cutoff,
-        ),
+        token_history=_asked(
+            published, "capacity.fct_token_demand_weekly", "capacity.fct_serving_demand_weekly", {"week_start_date": pl.Date},
+            "cutoff_date = $sunday and week_start_date >= $first", {"first": span["first"], "sunday": span["sunday"]}),
+        token_forecast=_asked(
+            published, "capacity.fct_token_forecast", "capacity.fct_serving_demand_forecast",
+            {"target_date": pl.Date, "quantile": number}, "cutoff_date = $sunday and is_in_use", cutoff),
         matching_flows=published.frame(
             "capacity.fct_matching_plan",
             {"origin_site_id": text, "serving_site_id": text, "tokens": number, "actual_tokens": number, "link_id": text,
@@ -401,9 +399,24 @@ def _read_week(
             row["model_id"]: row["model_name"] or row["model_id"]
             for row in published.rows("capacity.dim_model", "select model_id, model_name from capacity.dim_model")
         },
+        tenants={
+            row["tenant_id"]: row["tenant_name"] or row["tenant_id"]
+            for row in published.rows("capacity.dim_tenant", "select tenant_id, tenant_name from capacity.dim_tenant")
+        },
         versions=_versions(published, publication),
     )
     return Readings(**{**readings.__dict__, "missing_tables": tuple(sorted(published.missing))})
+
+
+def _asked(published: Published, tokens: str, hours: str, columns: dict, where: str, values: dict) -> pl.DataFrame:
+    """Rows of the table of tokens and of that of accelerator-hours, one measure beside the other."""
+    schema = {"measure": pl.String, "level": pl.String, "series_id": pl.String, **columns, "value": pl.Float64}
+    names = ", ".join(name for name in schema if name != "measure")
+    return pl.concat([
+        published.frame(
+            table, schema, f"select {measure} as measure, {names} from {table} where {where} and level in {ASKED_LEVELS} order by all", values)
+        for table, measure in ((tokens, "measure"), (hours, "'accelerator_hours'"))
+    ])
 
 
 def _links(published: Published, week: dict) -> pl.DataFrame:

@@ -332,7 +332,7 @@ def build_published(
         forecast = forecast_all(daily, weekly, planned_deliveries(last_day), links, sites, LAST_WEEK, demand=_asked(demand_daily))
         tables |= {
             "capacity.fct_demand_daily": demand_daily,
-            "capacity.dim_tenant": pl.DataFrame([{"tenant_id": tenant, "segment": segment} for tenant, segment, _, _ in TENANTS]),
+            "capacity.dim_tenant": pl.DataFrame([{"tenant_id": tenant, "tenant_name": tenant, "segment": segment} for tenant, segment, _, _ in TENANTS]),
             "capacity.fct_supply_demand_daily": daily, "capacity.fct_supply_demand_weekly": weekly,
             "capacity.fct_accelerator_hours_daily": _accelerator_hours(pools, first_day, randoms),
             "capacity.fct_token_usage_hourly": _token_usage(pools, first_day, weeks),

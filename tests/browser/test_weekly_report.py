@@ -160,19 +160,24 @@ def test_decision_rows_equal_the_mart(report: Report, open_report: Open) -> None
 def test_the_tokens_ahead_are_those_of_the_mart(report: Report, open_report: Open) -> None:
     """A sum over the wrong weeks, or a model that is not in use, would plan for tokens that nobody forecast."""
     opened = open_report(report.html, "#lang=en")
-    rows = opened.page.locator("#outlook > .scroll tbody tr").all_inner_texts()
+    rows = opened.page.locator("#outlook > .scroll").first.locator("tbody tr").all_inner_texts()
     ends = mart(report, """
-        select level, series_id, measure, value from capacity.fct_token_forecast
+        select level, series_id, value from capacity.fct_serving_demand_forecast
         where is_in_use and quantile = 0.5 and level in ('nation', 'segment', 'model')
         qualify target_date = max(target_date) over ()
     """)
-    assert len(rows) == len(ends) / 2 == 5
-    for measure, column in (("input_tokens", 3), ("output_tokens", 7)):
-        (nation,) = (row["value"] for row in ends if (row["level"], row["measure"]) == ("nation", measure))
-        assert rows[0].split("\t")[column] == compact_text(nation, "en")
+    assert len(rows) == len(ends) == 5
+    (nation,) = (row["value"] for row in ends if row["level"] == "nation")
+    assert rows[0].split("\t")[7] == compact_text(nation, "en")
     asked = mart(report, """
-        select sum(unconstrained_input_tokens) as tokens from capacity.fct_demand_daily where usage_date >= date '2026-11-16'""")
-    assert rows[0].split("\t")[2] == compact_text(float(asked[0]["tokens"]), "en")
+        select sum(unconstrained_input_tokens) as input, sum(unconstrained_output_tokens) as output
+        from capacity.fct_demand_daily where usage_date >= date '2026-11-16'""")[0]
+    assert [rows[0].split("\t")[column] for column in (2, 4)] == [compact_text(float(asked[key]), "en") for key in ("input", "output")]
+    tenants = opened.page.locator("#outlook > .scroll").nth(1).locator("tbody tr").all_inner_texts()
+    largest = mart(report, """
+        select series_id, value from capacity.fct_serving_demand_weekly
+        where level = 'tenant' and week_start_date = date '2026-11-16' order by value desc, series_id""")
+    assert [row.split("\t")[5] for row in tenants] == [compact_text(row["value"], "en") for row in largest]
 
 
 def test_every_chart_has_as_many_marks_as_data(report: Report, open_report: Open) -> None:
