@@ -5,7 +5,6 @@ throttled as (select * from {{ ref('int_demand__throttled') }}),
 
 seconds as (select * from {{ ref('int_serving_demand__seconds') }}),
 
--- By serving site first: what a token takes depends on it. Added up before anything is joined.
 asked as (
     select
         usage_hour,
@@ -36,35 +35,29 @@ asked as (
     from throttled
 ),
 
-usage as (
-    select
-        usage_hour,
-        {{ business_date('usage_hour') }} as usage_date,
-        origin_site_id,
-        serving_site_id,
-        tenant_id,
-        model_id,
-        sum(request_count) as request_count,
-        sum(throttled_request_count) as throttled_request_count,
-        sum(input_tokens) as input_tokens,
-        sum(output_tokens) as output_tokens,
-        sum(input_tokens) + sum(throttled_input_tokens) as unconstrained_input_tokens,
-        sum(output_tokens) + sum(throttled_output_tokens) as unconstrained_output_tokens
-    from asked
-    group by usage_hour, origin_site_id, serving_site_id, tenant_id, model_id
-),
-
+-- What a token takes depends on where it is served.
 converted as (
     select
-        usage.*,
+        asked.*,
+        {{ business_date('asked.usage_hour') }} as usage_date,
         coalesce(seconds.seconds_per_input_token, 0) as seconds_per_input_token,
         coalesce(seconds.seconds_per_output_token, 0) as seconds_per_output_token
-    from usage
+    from asked
     left join seconds
         on
-            usage.usage_date = seconds.usage_date
-            and usage.serving_site_id = seconds.site_id
-            and usage.model_id = seconds.model_id
+            {{ business_date('asked.usage_hour') }} = seconds.usage_date
+            and asked.serving_site_id = seconds.site_id
+            and asked.model_id = seconds.model_id
+),
+
+-- Hours rounded before they are summed, so that the sum is exact and in any order the same.
+worked as (
+    select
+        *,
+        {{ token_accelerator_hours('input_tokens', 'output_tokens') }} as served_accelerator_hours,
+        {{ token_accelerator_hours('throttled_input_tokens', 'throttled_output_tokens') }}
+            as throttled_accelerator_hours
+    from converted
 )
 
 select
@@ -75,15 +68,12 @@ select
     model_id,
     cast(sum(request_count) as bigint) as request_count,
     cast(sum(throttled_request_count) as bigint) as throttled_request_count,
-    cast(sum(input_tokens) as decimal(38, 0)) as input_tokens,
-    cast(sum(output_tokens) as decimal(38, 0)) as output_tokens,
-    cast(sum(unconstrained_input_tokens) as decimal(38, 0)) as unconstrained_input_tokens,
-    cast(sum(unconstrained_output_tokens) as decimal(38, 0)) as unconstrained_output_tokens,
-    cast(sum({{ token_accelerator_hours('input_tokens', 'output_tokens') }}) as decimal(38, 9))
-        as served_accelerator_hours,
-    cast(
-        sum({{ token_accelerator_hours('unconstrained_input_tokens', 'unconstrained_output_tokens') }})
-        as decimal(38, 9)
-    ) as serving_demand_accelerator_hours
-from converted
+    {{ exact_sum('input_tokens') }} as input_tokens,
+    {{ exact_sum('output_tokens') }} as output_tokens,
+    cast(sum(input_tokens) + sum(throttled_input_tokens) as decimal(38, 0)) as unconstrained_input_tokens,
+    cast(sum(output_tokens) + sum(throttled_output_tokens) as decimal(38, 0)) as unconstrained_output_tokens,
+    cast(sum(served_accelerator_hours) as decimal(38, 9)) as served_accelerator_hours,
+    cast(sum(served_accelerator_hours) + sum(throttled_accelerator_hours) as decimal(38, 9))
+        as serving_demand_accelerator_hours
+from worked
 group by usage_hour, usage_date, origin_site_id, tenant_id, model_id
