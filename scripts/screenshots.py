@@ -11,14 +11,16 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date, timedelta
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 from dashboards.weekly_report.pdf import browser_path
 from orchestration.home import PROJECT, Home
@@ -45,7 +47,7 @@ def main() -> int:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
         pictures = weekly_report(browser, reports[-1])
-        with served(home) as address:
+        with tempfile.TemporaryDirectory() as folder, served(home, Path(folder) / "dev.log") as address:
             pictures += dagster_ui(browser, home, address)
         browser.close()
     print(f"{len(pictures)} pictures of {reports[-1].name} and the Dagster UI in {FOLDER.relative_to(PROJECT)}/")
@@ -82,26 +84,38 @@ def weekly_report(browser: Browser, report: Path) -> list[Path]:
 
 
 @contextmanager
-def served(home: Home) -> Iterator[str]:
-    """The address of `tidegauge dev` on the home, which ends with the block."""
+def served(home: Home, log: Path, within_seconds: float = STARTS_WITHIN_SECONDS) -> Iterator[str]:
+    """The address of `tidegauge dev` on the home, which ends with the block; what it prints is in the log."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen(
-        [str(Path(sys.executable).with_name("tidegauge")), "dev", "--port", str(port), "--home", str(home.root)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )
-    try:
-        until = time.monotonic() + STARTS_WITHIN_SECONDS
-        while not _answers(address):
-            if process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError("`tidegauge dev` does not answer; start it by hand to see why")
-            time.sleep(1)
-        yield address
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=60)
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [str(Path(sys.executable).with_name("tidegauge")), "dev", "--port", str(port), "--home", str(home.root)],
+            stdout=stream, stderr=subprocess.STDOUT, start_new_session=True,
+        )
+        try:
+            until = time.monotonic() + within_seconds
+            while not _answers(address):
+                if process.poll() is not None or time.monotonic() > until:
+                    raise RuntimeError(f"`tidegauge dev` does not answer: {log.read_text(errors='replace')[-3000:]}")
+                time.sleep(1)
+            yield address
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=60)
+
+
+def choose_days(page: Page, first: date, last: date) -> Locator:
+    """The dialog that an open page asks for days in, with these chosen and counted."""
+    dialog = page.get_by_role("dialog")
+    chosen = dialog.get_by_placeholder("No matching partitions").first
+    count = (last - first).days + 1
+    chosen.fill(f"[{first}...{last}]" if count > 1 else str(first))
+    chosen.press("Enter")
+    dialog.get_by_text(f"{count} partitions" if count > 1 else "1 partition", exact=True).first.wait_for()
+    return dialog
 
 
 def _answers(address: str) -> bool:
@@ -136,10 +150,7 @@ def dagster_ui(browser: Browser, home: Home, address: str) -> list[Path]:
     keep("checks")
     page.goto(f"{address}/assets/raw/token_usage?view=partitions")
     page.get_by_role("button", name="Materialize").first.click()
-    chosen = page.get_by_role("dialog").get_by_placeholder("No matching partitions")
-    chosen.fill(f"[{days[-3]}...{days[-1]}]")
-    chosen.press("Enter")
-    page.get_by_text("3 partitions").first.wait_for()
+    choose_days(page, days[-1] - timedelta(days=2), days[-1])
     keep("backfill")
     return taken
 

@@ -8,15 +8,9 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 import dagster as dg
 import duckdb
@@ -28,6 +22,7 @@ from orchestration.definitions import instance_of
 from orchestration.home import Home
 from orchestration.raw_store import receipts
 from orchestration.sources.simulate import simulate
+from scripts.screenshots import choose_days, served
 
 STARTS_WITHIN_SECONDS = 300
 BACKFILLS_WITHIN_SECONDS = 300
@@ -47,35 +42,13 @@ def landed(tmp_path_factory: pytest.TempPathFactory) -> Home:
 @pytest.fixture(scope="module")
 def ui(landed: Home) -> Iterator[str]:
     """The address of `tidegauge dev` on that home."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = (landed.root / "dev.log").open("wb")
-    process = subprocess.Popen(
-        [str(Path(sys.executable).with_name("tidegauge")), "dev", "--port", str(port)],
-        env={**os.environ, "TIDEGAUGE_HOME": str(landed.root)}, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _wait(lambda: _answers(f"{address}/server_info"), STARTS_WITHIN_SECONDS, lambda: log_text(landed))
+    with served(landed, landed.root / "dev.log", STARTS_WITHIN_SECONDS) as address:
         yield address
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=60)
-        log.close()
 
 
 def log_text(home: Home) -> str:
     """What the UI's processes printed, for the message of a test that fails."""
     return (home.root / "dev.log").read_text(errors="replace")[-3000:]
-
-
-def _answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=5) as answer:
-            return answer.status == 200
-    except (urllib.error.URLError, TimeoutError):
-        return False
 
 
 def _wait(condition, seconds: float, explain, every: float = 1) -> None:
@@ -108,12 +81,7 @@ def test_three_delivery_days_are_backfilled_from_the_ui(page: Page, landed: Home
     """Prevents a pipeline that only its command line can repair, and a backfill that loads other days too."""
     page.goto(f"{ui}/assets/raw/token_usage?view=partitions")
     page.get_by_role("button", name="Materialize").first.click()
-    dialog = page.get_by_role("dialog")
-    chosen = dialog.get_by_placeholder("No matching partitions")
-    chosen.fill(f"[{DAYS[0]}...{DAYS[-1]}]")
-    chosen.press("Enter")
-    dialog.get_by_text("3 partitions").first.wait_for()
-    dialog.get_by_role("button", name="Launch").click()
+    choose_days(page, DAYS[0], DAYS[-1]).get_by_role("button", name="Launch").click()
 
     def loaded() -> set[date]:
         return {receipt.delivered_date for receipt in receipts(landed, "token_usage")}
@@ -146,12 +114,8 @@ def test_a_blocking_check_that_fails_leaves_publish_undone(page: Page, landed: H
     )
     page.goto(f"{ui}/locations/orchestration.definitions/jobs/tidegauge_pipeline")
     page.get_by_role("button", name="Materialize all").first.click()
-    dialog = page.get_by_role("dialog")
-    dialog.get_by_text("Partition selection").wait_for()
-    chosen = dialog.get_by_placeholder("No matching partitions").first
-    chosen.fill(today.isoformat())
-    chosen.press("Enter")
-    dialog.get_by_text("1 partition", exact=True).first.wait_for()
+    page.get_by_role("dialog").get_by_text("Partition selection").wait_for()
+    dialog = choose_days(page, today, today)
     dialog.get_by_role("button", name="Launch 1 run").click()
     # A page that is left before the run is launched takes the request along.
     dialog.wait_for(state="hidden")
@@ -177,12 +141,7 @@ def test_a_killed_run_is_executed_again_from_its_failure(page: Page, landed: Hom
     """Prevents a killed run that is "running" for ever, holds the writer's place, or is repaired with lines lost or twice."""
     page.goto(f"{ui}/locations/orchestration.definitions/asset-groups/raw")
     page.get_by_role("button", name="Materialize all").first.click()
-    dialog = page.get_by_role("dialog")
-    chosen = dialog.get_by_placeholder("No matching partitions")
-    chosen.fill(f"[{KILLED_DAYS[0]}...{KILLED_DAYS[1]}]")
-    chosen.press("Enter")
-    dialog.get_by_text("4 partitions").first.wait_for()
-    dialog.get_by_role("button", name="Launch").click()
+    choose_days(page, *KILLED_DAYS).get_by_role("button", name="Launch").click()
     # Jobs are loaded first: with their first receipt the run is in the middle of its first step of eight.
     _wait(lambda: receipts(landed, "job_logs"), BACKFILLS_WITHIN_SECONDS, lambda: log_text(landed), every=0.01)
     with instance_of(landed) as instance:
