@@ -75,7 +75,7 @@ def loaded() -> dg.Definitions:
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """How a run ended. ``reason`` is empty, error, audit_blocked, check_blocked or locked."""
+    """How a run ended. ``reason`` is empty, error, audit_blocked, check_blocked, pretrained_unavailable or locked."""
 
     success: bool
     run_id: str
@@ -267,7 +267,7 @@ def _failure_of(result: dg.ExecuteInProcessResult) -> tuple[str | None, str | No
             reasons = {
                 "AuditFailed": "audit_blocked", "WarehouseLocked": "locked",
                 "DagsterAssetCheckFailedError": "check_blocked", "DbtFailed": "check_blocked",
-                "KeyboardInterrupt": "interrupted", "DagsterExecutionInterruptedError": "interrupted",
+                "PretrainedUnavailable": "pretrained_unavailable", "KeyboardInterrupt": "interrupted", "DagsterExecutionInterruptedError": "interrupted",
             }
             return event.step_key, message, reasons.get(name, "error")
     for event in result.all_events:

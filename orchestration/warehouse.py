@@ -500,11 +500,13 @@ def project_hash() -> str:
 
 
 def forecast_hash() -> str:
-    """Hash of the code that forecasts."""
+    """Hash of the code that forecasts, and of the pretrained model that the environment adds to it."""
     folder = PROJECT / "orchestration"
-    return _hash_of_files([
+    code = _hash_of_files([
         *(folder / "forecasting").rglob("*.py"), folder / "finance" / "payback.py", folder / "matching_inputs.py",
     ])
+    pretrained = os.environ.get("TIDEGAUGE_PRETRAINED")
+    return f"{code}+{pretrained}" if pretrained else code
 
 
 def _hash_of_files(paths: Iterable[Path]) -> str:

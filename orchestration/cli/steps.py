@@ -119,6 +119,8 @@ def _next_step(outcome: RunOutcome) -> str:
         return "put right what the failed checks name, then `tidegauge run`; readers keep the last good file"
     if outcome.reason == "check_blocked":
         return "see what was delivered with `tidegauge status` and `tidegauge quarantine list`"
+    if outcome.reason == "pretrained_unavailable":
+        return "do what the message says, then `tidegauge run`; readers keep the last good file"
     if outcome.reason == "locked":
         return "wait for the other process, then run this again"
     return f"`tidegauge dev` shows run {outcome.run_id[:8]} with its log"

@@ -1,5 +1,6 @@
 """Forecast: demand quantiles and capacity need, computed in Python from the marts."""
 
+import os
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
@@ -14,6 +15,7 @@ from orchestration.forecasting.forecast import forecast_all
 from orchestration.forecasting.iso_weeks import monday_of
 from orchestration.forecasting.moves import Moves, moves_of
 from orchestration.forecasting.past_forecasts import losing_levels_in_use
+from orchestration.forecasting.pretrained import members_from
 from orchestration.forecasting.tables import ASKED_MEASURES, DEMAND_FORECAST, TABLES
 from orchestration.forecasting.token_forecast import AskedDemand, as_accuracy_level
 from orchestration.home import Home
@@ -63,7 +65,8 @@ def forecast(home_folder: HomeFolder) -> Iterator[dg.MaterializeResult | dg.Asse
     for table in TABLES:
         yield dg.MaterializeResult(
             asset_key=["capacity", table.name],
-            metadata={"dagster/row_count": row_counts[table.name], "cutoff_week": cutoff_week or "none"},
+            metadata={"dagster/row_count": row_counts[table.name], "cutoff_week": cutoff_week or "none"}
+            | ({"members": ", ".join(members_from(os.environ))} if table is DEMAND_FORECAST else {}),
         )
     yield yardstick_check(frames)
 
@@ -90,6 +93,7 @@ def compute(home: Home, cutoff_week: str | None = None) -> tuple[dict, str | Non
     forecast again with what happened until then, restated figures included; but without grants, since what was
     unspent then is not kept, and without tokens, which no report of a past week shows.
     """
+    members = members_from(os.environ)
     with warehouse.connect(home, read_only=True) as connection:
         latest = warehouse.latest_whole_week(connection)
         cutoff_week = cutoff_week or latest
@@ -122,6 +126,7 @@ def compute(home: Home, cutoff_week: str | None = None) -> tuple[dict, str | Non
                 "select iso_week, site_id, accelerator_id, sum(additional_accelerator_hours) as additional_accelerator_hours"
                 " from intermediate.int_package__accelerators group by all order by all"
             ).pl() if is_latest else None,
+            members=members,
         ).by_table_name()
     return frames, cutoff_week
 

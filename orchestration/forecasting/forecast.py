@@ -33,7 +33,7 @@ from orchestration.forecasting.demand_series import (
 )
 from orchestration.forecasting.iso_weeks import monday_of, week_of, weeks_after
 from orchestration.forecasting.members import LEVELS as QUANTILE_LEVELS
-from orchestration.forecasting.members import Setting, seasonal_growth
+from orchestration.forecasting.members import MEMBERS, Member, Setting, seasonal_growth
 from orchestration.forecasting.moves import Moves
 from orchestration.forecasting.panel import Panel, panel_of
 from orchestration.forecasting.past_forecasts import chosen_model, scored_past
@@ -102,6 +102,7 @@ def forecast_all(
     demand: AskedDemand | None = None,
     moves: Moves | None = None,
     granted: pl.DataFrame | None = None,
+    members: Mapping[str, Member] = MEMBERS,
 ) -> Forecast:
     """Demand quantiles for 13 weeks, their accuracy, and the decision per pool, as known after the cutoff week.
 
@@ -118,6 +119,7 @@ def forecast_all(
         moves: what may move over the links; without it nothing may.
         granted: site_id, accelerator_id, iso_week, additional_accelerator_hours: what unspent tokens will ask for beyond
             what the history holds; it comes on top of the forecast.
+        members: what the forecast of accelerators is combined from, by name; tokens always take those built in.
     """
     cutoff_monday = monday_of(cutoff_week)
     cutoff_date = cutoff_monday + timedelta(days=6)
@@ -140,7 +142,7 @@ def forecast_all(
             each.weeks, each.demand[row], each.usable[row], each.available[row], strict=True)
         if np.isfinite(demand)
     ])
-    made = _forecast_pools(weeks, daily, sites, cutoff_week, hub_regions, granted)
+    made = _forecast_pools(weeks, daily, sites, cutoff_week, hub_regions, granted, members)
     record = scored_past(
         DEMAND_FORECAST.frame([]) if kept is None else kept,
         busy_hours.rename({"demand_accelerator_count": "value"}), cutoff_date)
@@ -200,7 +202,7 @@ def known_future_of(granted: pl.DataFrame, weeks: pl.DataFrame) -> pl.DataFrame:
 
 def _forecast_pools(
     weeks: pl.DataFrame, daily: pl.DataFrame, sites: pl.DataFrame, cutoff_week: str, hub_regions: Mapping[str, str | None],
-    granted: pl.DataFrame | None,
+    granted: pl.DataFrame | None, members: Mapping[str, Member],
 ) -> _Made:
     """Paths of every pool, by the combination and by seasonal naive; a pool of no known week starts from its like.
 
@@ -220,7 +222,7 @@ def _forecast_pools(
         history = pl.concat([history, pl.DataFrame(
             {"series_id": [first], "period": [cutoff_monday], "value": [None]}, schema=history.schema)])
     panel = panel_of(history, "1w")
-    setting = Setting("1w", NO_SEASON, HORIZON_WEEKS, SEED)
+    setting = Setting("1w", NO_SEASON, HORIZON_WEEKS, SEED, members)
     tested = backtest(panel, BOTTOM, parents_of(panel.series_ids, hub_regions), setting)
     kinds = dict(sites.select("site_id", "site_kind").iter_rows()) if "site_kind" in sites.columns else {}
     groups = {
@@ -232,6 +234,7 @@ def _forecast_pools(
         seed=SEED, cold_start_groups=groups, known_future=None if granted is None else known_future_of(granted, weeks),
         past=methods.Past(
             panel.series_ids, tuple(panel.periods[origin - 1] for origin in tested.rolled.origins), tested.rolled.members),
+        members=members,
     )
     level_errors = _level_errors(weeks)
     paths = {

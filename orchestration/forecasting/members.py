@@ -10,8 +10,8 @@ run, since that takes seconds.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import ndtri
@@ -66,6 +66,8 @@ class Setting:
     season_length: int
     horizon: int
     seed: int
+    members: Mapping[str, Member] = field(default_factory=lambda: MEMBERS, repr=False)
+    """What the combination is made of, by name."""
 
 
 Member = Callable[[np.ndarray, Setting], np.ndarray]

@@ -15,7 +15,7 @@ import polars as pl
 from scipy.special import ndtri
 
 from orchestration.forecasting.combination import quantile_loss
-from orchestration.forecasting.members import LEVELS, MEMBERS, Setting, quiet_mean
+from orchestration.forecasting.members import LEVELS, MEMBERS, Member, Setting, quiet_mean
 from orchestration.forecasting.panel import Panel, panel_of, step_of
 from orchestration.forecasting.paths import Paths, quantile_frame, read_at, shuffle
 from orchestration.forecasting.rolling import (
@@ -97,6 +97,7 @@ def forecast(
     known_future: pl.DataFrame | None = None,
     groups: Mapping[str, str] | None = None,
     origin_step: int | None = None,
+    members: Mapping[str, Member] = MEMBERS,
 ) -> Forecast:
     """Calibrated quantiles of every series for the periods after the last one of the history.
 
@@ -112,12 +113,13 @@ def forecast(
             the burning of grants; it is added to every quantile.
         groups: label per series_id (its level); the calibration is pooled within a label first.
         origin_step: periods between past forecasts; a season by default, or a twelfth of the horizon.
+        members: what the combination is made of, by name; a past must be of the same.
 
     Raises:
         NotAHistory: the frame has no row, a period twice, or periods off the clock.
     """
     panel = panel_of(history, frequency, tuple(cold_start_groups or ()))
-    setting = Setting(frequency, season_length, horizon, seed)
+    setting = Setting(frequency, season_length, horizon, seed, members)
     step = origin_step or _origin_step(season_length, horizon)
     length = panel.values.shape[1]
     wanted = [length - step * back for back in range(CALIBRATION_ORIGINS, -1, -1)]
@@ -191,7 +193,7 @@ def _rolled(panel: Panel, origins: list[int], setting: Setting, past: Past | Non
         stored[origin] = {name: member[position] for name, member in made.members.items()}
     if origins[-1] not in stored:
         earlier = _gathered(panel, origins[:-1], stored, setting)
-        idle = {name: sample for name in COSTLY if not _is_worth_it(earlier, name, sample)}
+        idle = {name: sample for name in COSTLY if name in setting.members and not _is_worth_it(earlier, name, sample)}
         now = roll(panel.values, origins[-1:], setting, {origins[-1]: idle})
         stored[origins[-1]] = {name: member[0] for name, member in now.members.items()}
     rolled = _gathered(panel, origins, stored, setting)
@@ -202,7 +204,8 @@ def _gathered(panel: Panel, origins: list[int], stored: dict[int, dict[str, np.n
     """What is stored by origin, as one."""
     shape = (len(panel.series_ids), setting.horizon, len(LEVELS))
     members = {
-        name: np.array([stored[origin][name] for origin in origins]).reshape(len(origins), *shape) for name in MEMBERS
+        name: np.array([stored[origin][name] for origin in origins]).reshape(len(origins), *shape)
+        for name in setting.members
     }
     largest = np.array([np.nan_to_num(panel.values[:, :origin]).max(axis=1, initial=0) for origin in origins])
     truth = truth_at(panel.values, np.array(origins, dtype=int), setting.horizon)

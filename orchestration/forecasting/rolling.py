@@ -18,13 +18,13 @@ from orchestration.forecasting.combination import (
     quantile_loss,
 )
 from orchestration.forecasting.conformal import offsets, ratios, shrunk, widened, widenings
-from orchestration.forecasting.members import LEVELS, MEMBERS, Setting, opened
+from orchestration.forecasting.members import LEVELS, Setting, opened
 
 COMBINED = "weighted"
 YARDSTICK = "seasonal_naive"
 CLIMATE = "climate"
-COSTLY = ("theta", "flair")
-"""Members that fit each series by itself: milliseconds a series, where the others take microseconds."""
+COSTLY = ("theta", "flair", "fracast")
+"""Members that take milliseconds a series, where the others take microseconds."""
 LARGEST_MULTIPLE_OF_HISTORY = 20
 """No quantile beyond this multiple of the most ever seen: an exploding band orders anything."""
 
@@ -68,13 +68,13 @@ def roll(
         only_rows: by origin and member, the only series that the member is run for.
     """
     made = {
-        name: np.full((len(origins), len(values), setting.horizon, len(LEVELS)), np.nan) for name in MEMBERS
+        name: np.full((len(origins), len(values), setting.horizon, len(LEVELS)), np.nan) for name in setting.members
     }
     largest = np.zeros((len(origins), len(values)))
     for index, origin in enumerate(origins):
         seen = opened(values[:, :origin], setting.season_length)
         largest[index] = np.nan_to_num(values[:, :origin]).max(axis=1, initial=0)
-        for name, member in MEMBERS.items():
+        for name, member in setting.members.items():
             rows = (only_rows or {}).get(origin, {}).get(name)
             if rows is None:
                 made[name][index] = member(seen, setting)

@@ -2,6 +2,8 @@
 
 Backtests with rolling origins, calibrated only on earlier ones; seasonal naive and the simple rules stand beside
 us. A goal that is missed is printed as missed. The CPU goal is measured in one process, libraries warm.
+
+With TIDEGAUGE_PRETRAINED=fracast the pretrained model is one of the members, and what it changes is printed too.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 
@@ -26,8 +28,9 @@ from orchestration.forecasting.backtest import (
     RAW_YARDSTICK,
     backtest,
 )
-from orchestration.forecasting.members import Setting
+from orchestration.forecasting.members import MEMBERS, Member, Setting
 from orchestration.forecasting.panel import panel_of
+from orchestration.forecasting.pretrained import members_from
 from orchestration.forecasting.rolling import COMBINED, YARDSTICK
 from orchestration.home import PROJECT, Home
 from tests.bench import matching
@@ -52,14 +55,14 @@ class Goal:
     reached: bool
 
 
-def scores_of(real: RealSet) -> pl.DataFrame:
+def scores_of(real: RealSet, members: Mapping[str, Member]) -> pl.DataFrame:
     """The backtest of one set: level, series_id, model, metric, value, set."""
     panel = panel_of(real.history, real.frequency)
     last = len(panel.periods) - real.horizon
     step = real.origin_step
     origins = range(last - step * (real.origins + CALIBRATION_ORIGINS - 1), last + 1, step)
     tested = backtest(
-        panel, BOTTOM, real.levels, Setting(real.frequency, real.season_length, real.horizon, SEED),
+        panel, BOTTOM, real.levels, Setting(real.frequency, real.season_length, real.horizon, SEED, members),
         origins=[origin for origin in origins if origin >= FIRST_SCORED_ORIGIN], scored=real.origins, every_member=True,
     )
     return pl.DataFrame(tested.rows).with_columns(pl.lit(real.name).alias("set"))
@@ -149,7 +152,7 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return time.process_time() - before
 
 
-def cpu_goal(fleet: pl.DataFrame) -> tuple[Goal, dict[str, float]]:
+def cpu_goal(fleet: pl.DataFrame, members: Mapping[str, Member]) -> tuple[Goal, dict[str, float]]:
     """Our whole forecast, past forecasts for its calibration included, against AutoETS fitted once, same series."""
     from statsforecast.models import AutoETS
 
@@ -157,7 +160,7 @@ def cpu_goal(fleet: pl.DataFrame) -> tuple[Goal, dict[str, float]]:
 
     def ours(frame: pl.DataFrame) -> methods.Forecast:
         return methods.forecast(frame, frequency="1d", season_length=7, horizon=DAILY_HORIZON, seed=SEED,
-                                quantiles=(0.1, 0.5, 0.9))
+                                quantiles=(0.1, 0.5, 0.9), members=members)
 
     def theirs(values: list[np.ndarray]) -> None:
         with np.errstate(all="ignore"):
@@ -201,22 +204,38 @@ def members_table(scores: pl.DataFrame) -> str:
     return "  ".join(f"{model} {mean:.3f}" for model, mean in sorted(means.items(), key=lambda item: item[1]))
 
 
+def pretrained_table(without: pl.DataFrame, scores: pl.DataFrame) -> str:
+    """Loss and coverage without and with the pretrained member, every set and level, and the means by level."""
+    metrics = ("relative_quantile_loss", "coverage_80_ratio", "coverage_95_ratio")
+    figures = [of_all(each, metric, COMBINED) for metric in metrics for each in (without, scores)]
+    lines = [f"{'set':14} {'level':7} {'loss':>6} {'with':>6} {'80%':>6} {'with':>6} {'95%':>6} {'with':>6}"]
+    lines += [f"{name:14} {level:7} " + " ".join(f"{each[name, level]:6.3f}" for each in figures) for name, level in figures[0]]
+    means = [mean_by_level(each) for each in figures]
+    lines += [f"{'mean of sets':14} {level:7} " + " ".join(f"{each[level]:6.3f}" for each in means) for level in means[0]]
+    overall = (np.mean(list(over_series(each, "relative_quantile_loss").values())) for each in (without, scores))
+    return "\n".join([*lines, f"{'mean of sets':14} {'every':7} " + " ".join(f"{each:6.3f}" for each in overall)])
+
+
 def main() -> int:
     """Prints the tables, writes the JSON; 1 when a goal is missed."""
     if not SHARED_DATA.is_dir():
         print("the real traces are not beside the checkout (../shared/data is absent)", file=sys.stderr)
         return 1
     sets = real_sets(SHARED_DATA)
+    members = members_from(os.environ)
     spent = time.process_time()
-    scores = pl.concat([scores_of(real) for real in sets])
+    scores = pl.concat([scores_of(real, members) for real in sets])
     spent = time.process_time() - spent
     print("Backtests on real series; loss relative to calibrated seasonal naive, raw: to its own intervals\n")
     print(table(scores))
     print(f"\nmembers alone: {members_table(scores)}")
+    if members is not MEMBERS:
+        print("\nwithout and with the pretrained member:\n")
+        print(pretrained_table(pl.concat([scores_of(real, MEMBERS) for real in sets]), scores))
     goals = quality_goals(scores)
     worst = max(incoherence(real) for real in sets)
     goals.append(Goal("incoherence of paths", worst, "0", worst == 0))
-    cpu, measured = cpu_goal(daily_fleet(sets))
+    cpu, measured = cpu_goal(daily_fleet(sets), members)
     goals.append(cpu)
     goals.append(Goal(**matching.row()))
     ours, own = (over_series(scores, "relative_quantile_loss", model) for model in (COMBINED, RAW_YARDSTICK))
@@ -228,7 +247,7 @@ def main() -> int:
     out = Home.from_environment().root / "bench-forecast.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({
-        "goals": [asdict(goal) for goal in goals], "cpu_seconds": measured,
+        "members": list(members), "goals": [asdict(goal) for goal in goals], "cpu_seconds": measured,
         "scores": scores.filter(pl.col("series_id") == ALL_SERIES).to_dicts(),
     }, indent=1) + "\n", encoding="utf-8")
     print(f"\nwritten to {out}")
