@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from orchestration.forecasting.members import MEMBERS
 from orchestration.forecasting.rolling import COMBINED, YARDSTICK
 from tests.bench import real_series
 from tests.bench.forecast import BOTTOM, incoherence, mean_by_level, of_all, over_series, scores_of
@@ -21,7 +22,7 @@ def sets(shared_data: Path) -> list[real_series.RealSet]:
 @pytest.fixture(scope="module")
 def scores(sets: list[real_series.RealSet]) -> pl.DataFrame:
     """Their backtests."""
-    return pl.concat([scores_of(real) for real in sets])
+    return pl.concat([scores_of(real, MEMBERS) for real in sets])
 
 
 def test_the_combination_beats_seasonal_naive_on_every_set_and_level(scores: pl.DataFrame) -> None:
