@@ -190,6 +190,9 @@ STRINGS: dict[str, dict[str, str]] = {
     "short_ended": {"zh": "数据中断", "en": "data ended"},
     "short_unplaced": {"zh": "位置未知", "en": "place unknown"},
     "why_committed": {"zh": "已计入 {count} 卡已承诺到货。", "en": "{count} committed accelerators are counted in."},
+    "why_latency": {
+        "zh": "其中 {count} 卡用于排队余量，使请求满足时延目标。", "en": "{count} of them so that requests keep their latency objective.",
+    },
     "why_link": {"zh": "经链路 {link}。", "en": "Over link {link}."},
     "why_could_move": {"zh": "{site}可经链路 {link} 接收。", "en": "{site} could take it over link {link}."},
     "why_few_weeks": {"zh": "已知历史仅 {count} 周。", "en": "Weeks of known history: {count}."},
@@ -797,9 +800,9 @@ STRINGS: dict[str, dict[str, str]] = {
     },
     "term_order": {"zh": "新增数量", "en": "How many to add"},
     "text_order": {
-        "zh": "补足到 13 周后（交期 12 周 + 复核 1 周，假设）忙时需求的 84.5% 分位数，按可用比例折算，取整到 8 卡整机；已知历史不足 4 周时只补足到中位数。84.5% 来自缺货与闲置成本之比。",
+        "zh": "补足到 13 周后（交期 12 周 + 复核 1 周，假设）忙时需求的 84.5% 分位数，按可用比例折算，取整到 8 卡整机；已知历史不足 4 周时只补足到中位数。84.5% 来自缺货与闲置成本之比。小资源池另加故障备用，以及排队论（Erlang-C）对时延目标所需的余量。",
         "en": "Up to the 84.5% quantile of busy-hour demand 13 weeks ahead (lead time 12 weeks and review 1 week, assumptions), over the usable "
-              "share, in whole servers of eight; up to the median while fewer than 4 weeks are known. 84.5% is the newsvendor quantile of the cost of missing against idle capacity.",
+              "share, in whole servers of eight; up to the median while fewer than 4 weeks are known. 84.5% is the newsvendor quantile of the cost of missing against idle capacity. Small pools get spares for failures, and what queueing (Erlang-C) asks for to keep the latency objective.",
     },
     "term_order_by": {"zh": "最迟下单", "en": "Order by"},
     "text_order_by": {"zh": "中位耗尽周的周一减去 12 周交期；已过期则写“立即”。", "en": "Monday of the median's week less 12 weeks of lead time; “now” when that is past."},

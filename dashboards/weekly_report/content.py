@@ -157,6 +157,8 @@ def _why(row: dict, names: Names) -> Bilingual:
     )]
     if why.get("committed_accelerators"):
         parts.append(say("why_committed", count=whole(why["committed_accelerators"])))
+    if row["latency_accelerator_count"]:
+        parts.append(say("why_latency", count=whole(row["latency_accelerator_count"])))
     if "to_site_id" in why:
         link = named(why["link_id"], why["link_id"])
         key = "why_link" if row["action"] == "move_load" else "why_could_move"
@@ -868,7 +870,7 @@ TERMS = (
     ("term_busy_hour", "text_busy_hour", "definition", "fct_busy_hour_demand_weekly"),
     ("term_load", "text_load", "definition", "fct_capacity_need"),
     ("term_runs_out", "text_runs_out", "definition", "fct_capacity_need"),
-    ("term_order", "text_order", "assumption", "fct_capacity_need; DeepSeek open-infra-index, 2025-02-27/28"),
+    ("term_order", "text_order", "assumption", "fct_capacity_need, fct_serving_staffing; DeepSeek open-infra-index, 2025-02-27/28"),
     ("term_order_by", "text_order_by", "assumption", "fct_capacity_need"),
     ("term_move", "text_move", "method", "fct_capacity_need"),
     ("term_owner", "text_owner", "assumption", "fct_capacity_need"),

@@ -26,7 +26,7 @@ INPUTS = (
     ["staging", "stg_reference__holidays"], ["intermediate", "int_inventory__pools"],
     ["capacity", "fct_demand_daily"], ["capacity", "dim_tenant"], ["capacity", "fct_usage_dropouts"],
     ["intermediate", "int_package__demand"], ["intermediate", "int_package__accelerators"],
-    ["intermediate", "int_serving_demand__flows"], ["capacity", "dim_model"], ["capacity", "fct_link_utilization_hourly"],
+    ["intermediate", "int_serving_demand__flows"], ["intermediate", "int_serving_demand__loads"], ["capacity", "dim_model"], ["capacity", "fct_link_utilization_hourly"],
 )
 YARDSTICK_CHECK = "not_worse_than_seasonal_naive"
 
@@ -126,6 +126,10 @@ def compute(home: Home, cutoff_week: str | None = None) -> tuple[dict, str | Non
                 "select iso_week, site_id, accelerator_id, sum(additional_accelerator_hours) as additional_accelerator_hours"
                 " from intermediate.int_package__accelerators group by all order by all"
             ).pl() if is_latest else None,
+            served=connection.execute(
+                "select * from intermediate.int_serving_demand__loads where usage_date between $first and $last order by all",
+                {"first": monday_of(cutoff_week), "last": monday_of(cutoff_week) + timedelta(days=6)},
+            ).pl(),
             members=members,
         ).by_table_name()
     return frames, cutoff_week

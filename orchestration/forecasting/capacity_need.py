@@ -21,6 +21,7 @@ from orchestration.forecasting import staffing
 from orchestration.forecasting.demand_series import pool_series_id
 from orchestration.forecasting.iso_weeks import monday_of, week_of, weeks_after
 from orchestration.forecasting.moves import Moves
+from orchestration.forecasting.serving_staffing import Served, staffed_accelerators
 from orchestration.forecasting.staffing import SERVER_ACCELERATORS
 from orchestration.forecasting.tables import HORIZON_WEEKS
 
@@ -69,6 +70,10 @@ class Pool:
     """Standard error of the demand of the cutoff week, in logs."""
     recent_use_ratio: float | None = None
     """The most of IDLE_WEEKS weeks' demand over usable supply; None when one of them is not known."""
+    serving_ratio: float = 0.0
+    """Share of the cutoff week's demand that serves requests; the rest is training."""
+    served: Served | None = None
+    """What it serves; None when no requests were counted."""
     committed: list[int] = field(default_factory=lambda: [0] * HORIZON_WEEKS)
 
     @property
@@ -80,6 +85,10 @@ class Pool:
     def installed_then(self) -> float:
         """Accelerators installed at the end of the horizon, committed deliveries included."""
         return self.usable / self.usable_ratio + sum(self.committed)
+
+    def staffed(self, demand: float) -> float:
+        """Accelerators that must be up for this much demand, with the slack that its requests' latency asks for."""
+        return staffed_accelerators(self.served, demand * self.serving_ratio, demand * (1 - self.serving_ratio))
 
 
 def demand_at(paths: np.ndarray, level: float) -> np.ndarray:
@@ -122,11 +131,16 @@ def spare_accelerators(target: float, installed: float, available_ratio: float, 
     """
     if target <= 0:
         return 0
-    servers = staffing.installed_for(staffing.servers_of(target), available_ratio) - staffing.servers_of(installed)
-    needed = servers * SERVER_ACCELERATORS
+    needed = staffed_spare_accelerators(target, installed, available_ratio)
     if installed * available_ratio - largest_node < target:
         needed = max(needed, largest_node)
-    return staffing.servers_of(max(needed, 0)) * SERVER_ACCELERATORS
+    return staffing.servers_of(needed) * SERVER_ACCELERATORS
+
+
+def staffed_spare_accelerators(staffed: float, installed: float, available_ratio: float) -> int:
+    """Accelerators beyond ``installed`` so that the servers which hold ``staffed`` are up with 99.9% of certainty."""
+    servers = staffing.installed_for(staffing.servers_of(staffed), available_ratio) - staffing.servers_of(installed)
+    return max(servers, 0) * SERVER_ACCELERATORS
 
 
 def expected_excess(demand: np.ndarray, supply: float) -> float:
@@ -301,8 +315,8 @@ class _Plan:
 def capacity_need(pools: dict[str, Pool], links: pl.DataFrame, moves: Moves, cutoff_week: str, model: str) -> list[dict]:
     """One row of fct_capacity_need per pool.
 
-    Order: up to the ORDER_QUANTILE of busy-hour demand after lead time and review, and the spares that failures ask
-    for; up to the median where history is too short for a measured spread, because nobody should buy on an assumed
+    Order: up to the ORDER_QUANTILE of busy-hour demand after lead time and review, the spares that failures ask for, and
+    what requests need beyond both to keep their latency objective; up to the median where history is too short for a measured spread, because nobody should buy on an assumed
     one, and nothing where no week is known. Instead, where possible: move load to a site one link away that keeps,
     at the same quantile and in every week, at least the largest shortfall free in the same accelerator type, if that
     much of the load meets its latency classes there and fits into what the link has free in its busy hour; else
@@ -343,7 +357,7 @@ def capacity_need(pools: dict[str, Pool], links: pl.DataFrame, moves: Moves, cut
             "shortfall_accelerators": _rounded(shortfall, 1),
             "committed_accelerators": sum(pool.committed),
         }
-        action, add_count, spare_count, order_by, excess = "none", 0, 0, None, 0.0
+        action, add_count, spare_count, latency_count, order_by, excess = "none", 0, 0, 0, None, 0.0
         target = None
         if key in safe_demand:
             target = float(safe_demand[key][horizon - 1])
@@ -351,9 +365,11 @@ def capacity_need(pools: dict[str, Pool], links: pl.DataFrame, moves: Moves, cut
             excess = expected_excess(pool.paths[:, horizon - 1], float(pool.supply[horizon - 1]))
             add_count = order_up_to(target, pool.usable, on_order, pool.usable_ratio)
             if add_count:
-                spare_count = spare_accelerators(
-                    target, pool.installed_then + add_count, pool.available_ratio, pool.largest_node)
-                add_count += spare_count
+                then = pool.installed_then + add_count
+                spare_count = spare_accelerators(target, then, pool.available_ratio, pool.largest_node)
+                latency_count = max(
+                    staffed_spare_accelerators(pool.staffed(target), then, pool.available_ratio) - spare_count, 0)
+                add_count += spare_count + latency_count
             largest = float(safe_demand[key][(pool.supply - safe_demand[key]).argmin()])
             taker = plan.load_taker(pool, shortfall, largest) if shortfall > 0 else None
             donor = plan.idle_donor(pool, add_count) if add_count and not taker else None
@@ -387,6 +403,7 @@ def capacity_need(pools: dict[str, Pool], links: pl.DataFrame, moves: Moves, cut
             "order_up_to_accelerator_count": _rounded(target, 2),
             "add_accelerator_count": add_count if action == "add" else 0,
             "spare_accelerator_count": spare_count if action == "add" else 0,
+            "latency_accelerator_count": latency_count if action == "add" else 0,
             "order_by_date": order_by,
             "expected_shortfall_accelerator_count": round(excess, 2),
             "action": action,

@@ -39,6 +39,7 @@ from orchestration.forecasting.panel import Panel, panel_of
 from orchestration.forecasting.past_forecasts import chosen_model, scored_past
 from orchestration.forecasting.paths import Paths, exact
 from orchestration.forecasting.rolling import COMBINED, YARDSTICK
+from orchestration.forecasting.serving_staffing import served_of, staffing_rows
 from orchestration.forecasting.tables import (
     ASKED_TABLES,
     BUSY_HOUR_DEMAND,
@@ -48,7 +49,9 @@ from orchestration.forecasting.tables import (
     HORIZON_WEEKS,
     LEVELS,
     QUANTILES,
+    SERVING_STAFFING,
     SITE_GROUPS,
+    STAFFING_BASES,
     SUPPLY_PLAN,
 )
 from orchestration.forecasting.token_forecast import AskedDemand, forecast_asked
@@ -67,6 +70,7 @@ class Forecast:
 
     demand_forecast: pl.DataFrame
     capacity_need: pl.DataFrame
+    serving_staffing: pl.DataFrame
     accuracy: pl.DataFrame
     busy_hour_demand: pl.DataFrame
     supply_plan: pl.DataFrame
@@ -85,6 +89,7 @@ class Forecast:
             BUSY_HOUR_DEMAND.name: self.busy_hour_demand,
             SUPPLY_PLAN.name: self.supply_plan,
             CAPACITY_NEED.name: self.capacity_need,
+            SERVING_STAFFING.name: self.serving_staffing,
             FORECAST_ACCURACY.name: self.accuracy,
         }
 
@@ -102,6 +107,7 @@ def forecast_all(
     demand: AskedDemand | None = None,
     moves: Moves | None = None,
     granted: pl.DataFrame | None = None,
+    served: pl.DataFrame | None = None,
     members: Mapping[str, Member] = MEMBERS,
 ) -> Forecast:
     """Demand quantiles for 13 weeks, their accuracy, and the decision per pool, as known after the cutoff week.
@@ -119,6 +125,7 @@ def forecast_all(
         moves: what may move over the links; without it nothing may.
         granted: site_id, accelerator_id, iso_week, additional_accelerator_hours: what unspent tokens will ask for beyond
             what the history holds; it comes on top of the forecast.
+        served: rows of int_serving_demand__loads of the cutoff week; without it no pool is staffed for latency.
         members: what the forecast of accelerators is combined from, by name; tokens always take those built in.
     """
     cutoff_monday = monday_of(cutoff_week)
@@ -152,10 +159,15 @@ def forecast_all(
     pools = _pools(series[BOTTOM], daily, weekly, cutoff_week, made, model, node_sizes)
     for key, error in _level_errors(weeks).items():
         pools[key].level_error = error
+    for key, mix in ({} if served is None else served_of(served)).items():
+        if key in pools:
+            pools[key].served = mix
     commit(pools, planned_deliveries, cutoff_week)
+    need = CAPACITY_NEED.frame(capacity_need(pools, links, moves or Moves(), cutoff_week, model))
     return Forecast(
         demand_forecast=_forecast_frame(made, cutoff_date, model, hub_regions),
-        capacity_need=CAPACITY_NEED.frame(capacity_need(pools, links, moves or Moves(), cutoff_week, model)),
+        capacity_need=need,
+        serving_staffing=SERVING_STAFFING.frame(_staffing(pools, need, cutoff_week)),
         accuracy=pl.concat([
             FORECAST_ACCURACY.frame([{"cutoff_date": cutoff_date, "basis": "backtest", **row} for row in made.backtest.rows]),
             record,
@@ -300,6 +312,7 @@ def _pools(
     }
     fallback_ratio = float(np.median([row["usable_ratio"] for row in supply.values()])) if supply else 1.0
     up_ratio = available_ratio(daily)
+    serving_ratios = _serving_ratios(daily, cutoff_week)
     paths = made.paths.get(model)
     samples = {series_id: paths.samples[:, row] for row, series_id in enumerate(paths.series_ids)} if paths else {}
     nodes = {
@@ -331,10 +344,36 @@ def _pools(
             wape=wape.get(key),
             paths=samples.get(key),
             recent_use_ratio=_recent_use(series, row_of[key]) if key in row_of else None,
+            serving_ratio=serving_ratios.get(key, 0.0),
         )
         pool.largest_node = nodes.get(key, pool.largest_node)
         pools[key] = pool
     return pools
+
+
+def _serving_ratios(daily: pl.DataFrame, cutoff_week: str) -> dict[str, float]:
+    """Share of serving in each pool's demand of the cutoff week, by series_id."""
+    serving, training = (pl.col(f"{kind}_demand_accelerator_hours").cast(pl.Float64).sum() for kind in ("serving", "training"))
+    week = daily.filter(pl.col("usage_date") >= monday_of(cutoff_week)).group_by(POOL).agg(
+        pl.when(serving + training > 0).then(serving / (serving + training)).otherwise(0.0).alias("ratio"))
+    return {pool_series_id(site, accelerator): ratio for site, accelerator, ratio in week.iter_rows()}
+
+
+def _staffing(pools: Mapping[str, Pool], need: pl.DataFrame, cutoff_week: str) -> list[dict]:
+    """Rows of fct_serving_staffing: what each pool's requests need now, and at the order's demand with the order."""
+    cases = []
+    for row in need.iter_rows(named=True):
+        pool = pools[pool_series_id(row["site_id"], row["accelerator_id"])]
+        installed = {"now": pool.usable / pool.usable_ratio, "order": pool.installed_then + row["add_accelerator_count"]}
+        demand = {"now": row["demand_accelerator_count"], "order": row["order_up_to_accelerator_count"]}
+        cases += [
+            {"site_id": pool.site_id, "accelerator_id": pool.accelerator_id, "basis": basis,
+             "serving_accelerator_count": demand[basis] * pool.serving_ratio,
+             "other_accelerator_count": demand[basis] * (1 - pool.serving_ratio),
+             "available_accelerator_count": installed[basis] * pool.available_ratio, "available_ratio": pool.available_ratio}
+            for basis in STAFFING_BASES if demand[basis] is not None
+        ]
+    return staffing_rows(cases, {key: pool.served for key, pool in pools.items() if pool.served is not None}, cutoff_week)
 
 
 def _recent_use(series: WeeklySeries, row: int) -> float | None:

@@ -7,7 +7,7 @@ whole). Which throughput a model reaches on which accelerator is reference data 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,11 +127,21 @@ def variability(arrival_cv2: float, service_cv2: float) -> float:
     return (arrival_cv2 + service_cv2) / 2
 
 
-def prefill_accelerators(load: Load, ttft_seconds: float, tail_probability: float, service_cv2: float) -> int:
-    """Accelerators for prefill such that the first token comes within the objective but for the tail."""
-    return least_servers_for_tail(
-        load.raw_prefill_accelerators, load.prefill_seconds, ttft_seconds - load.prefill_seconds,
-        tail_probability, service_cv2,
+def prefill_accelerators(
+    loads: Sequence[Load], ttft_seconds: float, tail_probability: float, service_cv2: float, together: int = 1
+) -> int:
+    """Accelerators for prefill such that the first token comes within the objective but for the tail.
+
+    The loads share one queue. ``together`` accelerators work on one prompt, so that it takes that part of the time.
+    Service times vary within each load by ``service_cv2``, and between loads by their lengths and rates. The wait that
+    is left is that of the slowest load's mean prompt. Raises ValueError where nothing is left.
+    """
+    rate = sum(load.requests_per_second for load in loads)
+    seconds = sum(load.requests_per_second * load.prefill_seconds for load in loads) / rate / together
+    square = sum(load.requests_per_second * load.prefill_seconds**2 for load in loads) / rate / together**2
+    slowest = max(load.prefill_seconds for load in loads) / together
+    return together * least_servers_for_tail(
+        rate * seconds, seconds, ttft_seconds - slowest, tail_probability, (1 + service_cv2) * square / seconds**2 - 1
     )
 
 
@@ -140,11 +150,21 @@ def decode_slots(output_tokens_per_second: float, inter_token_seconds: float) ->
     return output_tokens_per_second * inter_token_seconds
 
 
-def decode_accelerators(load: Load, inter_token_seconds: float, waiting_probability: float, peakedness: float) -> float:
-    """Accelerators for decode: N requests reside at once, and beta sqrt(z N) slots are kept for bursts."""
-    resident = load.requests_per_second * load.output_length * inter_token_seconds
-    slots = decode_slots(load.output_tokens_per_second, inter_token_seconds)
-    return (resident + square_root_beta(waiting_probability) * math.sqrt(peakedness * resident)) / slots
+def decode_accelerators(
+    loads: Sequence[Load], inter_token_seconds: float, waiting_probability: float, peakedness: float
+) -> float:
+    """Accelerators for decode: N requests reside at once, and beta sqrt(z N) slots are kept for bursts.
+
+    Of several loads each request takes one slot of those that an accelerator has for its model, so the variances of
+    what they hold add up.
+    """
+    raw, variance = 0.0, 0.0
+    for load in loads:
+        resident = load.requests_per_second * load.output_length * inter_token_seconds
+        slots = decode_slots(load.output_tokens_per_second, inter_token_seconds)
+        raw += resident / slots
+        variance += peakedness * resident / slots**2
+    return raw + square_root_beta(waiting_probability) * math.sqrt(variance)
 
 
 def servers_of(accelerators: float) -> int:

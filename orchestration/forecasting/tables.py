@@ -19,6 +19,7 @@ SITE_GROUPS = ("region", "hub_region")
 ASKED_LEVELS = ("site", *SITE_GROUPS, "segment", "tenant", "model", "nation")
 ACTIONS = ("add", "move_load", "move_accelerators", "none")
 BASES = ("backtest", "forecast")
+STAFFING_BASES = ("now", "order")
 CONFIDENCES = ("high", "medium", "low")
 
 
@@ -208,9 +209,12 @@ CAPACITY_NEED = ForecastTable(
         Column("order_up_to_accelerator_count", pl.Float64, "Busy-hour demand at that quantile after lead time and review, 13 "
                "weeks ahead.", unit="accelerators", minimum=0),
         Column("add_accelerator_count", pl.Int64, "Accelerators to order, in whole servers of eight: up to that quantile, "
-               "less what is usable and committed, and spares.", unit="accelerators", required=True, minimum=0),
+               "less what is usable and committed, spares, and slack for latency.", unit="accelerators", required=True, minimum=0),
         Column("spare_accelerator_count", pl.Int64, "Of them, because servers fail: so that demand is carried with 99.9% of "
                "certainty, and when the largest node is down.", unit="accelerators", required=True, minimum=0),
+        Column("latency_accelerator_count", pl.Int64, "Of them, because requests queue: what the busy hour's latency objective "
+               "asks for beyond the slack of the target utilization and the spares (fct_serving_staffing).", unit="accelerators",
+               required=True, minimum=0),
         Column("order_by_date", pl.Date, "Monday of runs_out_week_p50 less the lead time: 12 weeks to order, 4 to move "
                "accelerators; a past date means it is late. Null: neither, or the median does not cross within 13 weeks."),
         Column("expected_shortfall_accelerator_count", pl.Float64, "Mean of busy-hour demand above usable supply in "
@@ -221,6 +225,48 @@ CAPACITY_NEED = ForecastTable(
         Column("confidence", pl.String, "high: at least 8 known weeks and a median backtest error (WAPE) of at most "
                "15%; medium: 4 weeks and 30%; else low.", required=True, allowed=CONFIDENCES),
         Column("model", pl.String, "The forecast model that the decision rests on; null when there is none."),
+    ),
+)
+
+SERVING_STAFFING = ForecastTable(
+    name="fct_serving_staffing",
+    grain=("cutoff_week", "site_id", "accelerator_id", "basis"),
+    description=(
+        "From tokens to accelerators by queueing. One row per cutoff week, pool that served requests, and basis: now (busy-hour "
+        "demand of the cutoff week, what is up) or order (demand at the order quantile in the 13th week, what will be up with "
+        "committed deliveries and the order). The mix of models and lengths is that of the cutoff week; rates are those of the "
+        "throughput table. Prompts wait in one queue (Erlang-C, 1% may wait longer than the objective leaves); decode keeps square-root "
+        "slack. A pool without requests or demand has no row."
+    ),
+    columns=(
+        _CUTOFF_WEEK, _SITE, _ACCELERATOR,
+        Column("basis", pl.String, "now or order.", required=True, allowed=STAFFING_BASES),
+        Column("requests_per_second", pl.Float64, "Requests asked for in the busy hour.", unit="requests/s", required=True, minimum=0),
+        Column("uncached_input_tokens_per_second", pl.Float64, "Input tokens to be computed.", unit="tokens/s", required=True, minimum=0),
+        Column("output_tokens_per_second", pl.Float64, "Output tokens.", unit="tokens/s", required=True, minimum=0),
+        Column("prefill_accelerator_count", pl.Float64, "Accelerators that prompts keep busy on average.", unit="accelerators",
+               required=True, minimum=0),
+        Column("decode_accelerator_count", pl.Float64, "Accelerators that decode keeps busy on average.", unit="accelerators",
+               required=True, minimum=0),
+        Column("ttft_objective_seconds", pl.Float64, "To the first token: the strictest of its models, as the throughput's source "
+               "says; 2 s where none does (assumption).", unit="s", required=True, minimum=0),
+        Column("tpot_objective_seconds", pl.Float64, "Between tokens: likewise; 50 ms where none does (assumption).", unit="s",
+               required=True, minimum=0),
+        Column("together_accelerator_count", pl.Int64, "Accelerators that work on one prompt, so that the slowest model's takes at most "
+               "half the time to the first token; null when even eight are too slow.", unit="accelerators", minimum=1),
+        Column("staffed_prefill_accelerator_count", pl.Int64, "Accelerators that prompts need to keep the objective; null when no "
+               "number does.", unit="accelerators", minimum=0),
+        Column("staffed_decode_accelerator_count", pl.Float64, "Accelerators that decode needs; null when no number does.",
+               unit="accelerators", minimum=0),
+        Column("other_accelerator_count", pl.Float64, "Accelerators that training asks for in the same pool.", unit="accelerators",
+               required=True, minimum=0),
+        Column("staffed_server_count", pl.Int64, "Whole servers of eight that must be up for all three; null when no number does.",
+               unit="servers", minimum=0),
+        Column("installed_server_count", pl.Int64, "Servers to install so that those are up with 99.9% of certainty.", unit="servers",
+               minimum=0),
+        Column("available_accelerator_count", pl.Float64, "Accelerators up on average: installed x availability.",
+               unit="accelerators", required=True, minimum=0),
+        Column("is_objective_kept", pl.Boolean, "Whether what is up is at least what all three need.", required=True),
     ),
 )
 
@@ -248,4 +294,4 @@ FORECAST_ACCURACY = ForecastTable(
     ),
 )
 
-TABLES = (DEMAND_FORECAST, *ASKED_TABLES, BUSY_HOUR_DEMAND, SUPPLY_PLAN, CAPACITY_NEED, FORECAST_ACCURACY)
+TABLES = (DEMAND_FORECAST, *ASKED_TABLES, BUSY_HOUR_DEMAND, SUPPLY_PLAN, CAPACITY_NEED, SERVING_STAFFING, FORECAST_ACCURACY)

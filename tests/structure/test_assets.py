@@ -42,7 +42,7 @@ EXPECTED = {
         {"dbt", "duckdb"}, "intermediate",
         ("int_allocation__hourly int_calendar__span int_capacity__hourly int_deliveries__surplus "
         "int_demand__throttled int_serving_demand__requests int_serving_demand__seconds "
-        "int_usage__dropouts int_serving_demand__flows "
+        "int_usage__dropouts int_serving_demand__flows int_serving_demand__loads "
         "int_fragmentation__hourly int_holders__groups int_inventory__hourly int_inventory__pools "
         "int_job_hours int_job_node_hours int_jobs__attempts int_link__hourly int_placement__hotspots "
         "int_pool_telemetry__hourly int_raw__daily int_raw__reference int_serving_demand__hourly "
@@ -75,7 +75,7 @@ EXPECTED = {
     "forecast": (
         {"python", "duckdb"}, "capacity",
         ("fct_binding_constraint_weekly fct_busy_hour_demand_weekly fct_capacity_need fct_demand_forecast "
-        "fct_forecast_accuracy fct_matching_plan fct_serving_demand_forecast fct_serving_demand_weekly fct_supply_plan_weekly fct_token_demand_weekly fct_token_forecast fct_unserved_demand_weekly fct_what_if"),
+        "fct_forecast_accuracy fct_matching_plan fct_serving_demand_forecast fct_serving_demand_weekly fct_serving_staffing fct_supply_plan_weekly fct_token_demand_weekly fct_token_forecast fct_unserved_demand_weekly fct_what_if"),
     ),
     "payback": ({"python", "duckdb"}, "finance", "fct_capital_payback fct_scheduling_saving fct_shadow_price fct_what_if_margin"),
     "publish": ({"duckdb"}, "published", "capacity finance"),

@@ -64,6 +64,7 @@ select
     accelerator_id,
     input_tokens_per_second,
     output_tokens_per_second,
+    objective,
     looseness < 3 as is_measured_for_class
 from ranked
 where choice = 1

@@ -58,7 +58,16 @@ def run(demands: dict[str, list[float | None]], cutoff: str = CUTOFF) -> Forecas
     """The forecast of these sites."""
     daily, weekly = marts(demands)
     sites = pl.DataFrame({"site_id": list(demands)})
-    return forecast_all(daily, weekly, PLANNED, LINKS, sites, cutoff, demand=asked(daily))
+    return forecast_all(daily, weekly, PLANNED, LINKS, sites, cutoff, demand=asked(daily), served=served(daily))
+
+
+def served(daily: pl.DataFrame) -> pl.DataFrame:
+    """Its week's requests, a thousand tokens in and 200 out each, at rates that make of them what is asked for."""
+    hours = pl.col("serving_demand_accelerator_hours")
+    return daily.tail(7).select(
+        "usage_date", "site_id", "accelerator_id", pl.lit("chat").alias("model_id"), (1000 * hours).alias("request_count"),
+        (1e6 * hours).alias("input_tokens"), (2e5 * hours).alias("output_tokens"), pl.lit(555.6).alias("input_tokens_per_second"),
+        pl.lit(111.1).alias("output_tokens_per_second"), pl.lit("TPOT <= 50 ms").alias("objective"))
 
 
 def asked(daily: pl.DataFrame) -> AskedDemand:

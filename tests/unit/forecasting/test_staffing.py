@@ -89,11 +89,11 @@ def test_o3_from_requests_to_servers() -> None:
     assert O3.raw_prefill_accelerators == pytest.approx(128.489, abs=5e-4)
     assert O3.raw_decode_accelerators == pytest.approx(86.099, abs=5e-4)
     assert O3.prefill_seconds == pytest.approx(0.21415, abs=5e-6)
-    prefill = prefill_accelerators(O3, ttft_seconds=0.5, tail_probability=0.01, service_cv2=1.5)
+    prefill = prefill_accelerators([O3], ttft_seconds=0.5, tail_probability=0.01, service_cv2=1.5)
     assert prefill == 133
     assert O3.requests_per_second * O3.output_length * 0.050 == pytest.approx(12_000)
     assert decode_slots(O3.output_tokens_per_second, 0.050) == pytest.approx(139.375)
-    decode = decode_accelerators(O3, inter_token_seconds=0.050, waiting_probability=0.01, peakedness=1)
+    decode = decode_accelerators([O3], inter_token_seconds=0.050, waiting_probability=0.01, peakedness=1)
     assert decode == pytest.approx(87.965, abs=5e-4)
     assert (servers_of(prefill), servers_of(decode)) == (17, 11)
 
@@ -146,11 +146,11 @@ def test_whole_servers_hold_the_accelerators() -> None:
 def test_an_objective_shorter_than_the_service_is_refused() -> None:
     """A search for servers that can never suffice would not end."""
     with pytest.raises(ValueError, match="not longer than the service time"):
-        prefill_accelerators(O3, ttft_seconds=0.2, tail_probability=0.01, service_cv2=1.5)
+        prefill_accelerators([O3], ttft_seconds=0.2, tail_probability=0.01, service_cv2=1.5)
 
 
 def test_burstier_traffic_needs_more() -> None:
     """Real clients arrive with a squared variation of 2 to 12; planned as Poisson they would queue."""
-    calm, bursty = (decode_accelerators(O3, 0.050, 0.01, variability(cv2, 1)) for cv2 in (1, 12))
+    calm, bursty = (decode_accelerators([O3], 0.050, 0.01, variability(cv2, 1)) for cv2 in (1, 12))
     assert bursty > calm
     assert least_servers_for_tail(10, 1.0, 0.5, 0.01, 4) > least_servers_for_tail(10, 1.0, 0.5, 0.01, 1)
