@@ -10,16 +10,12 @@ import csv
 import gzip
 import json
 from collections import Counter
-from dataclasses import replace
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
-import polars as pl
 import pytest
 
-from orchestration import matching_inputs, warehouse
-from orchestration.forecasting.matching_week import Inputs, match_week
 from orchestration.home import Home
 
 WINDOW_SECONDS = 600
@@ -252,47 +248,6 @@ def test_job_hours_are_the_truth(simulated_home, truth, query):
     assert attempts == truth["job_logs"]["attempts"]
     planted = Decimal(truth["job_logs"]["accelerator_seconds"]) / 3600
     assert abs(hours - planted) <= Decimal("0.000001") * attempts
-
-
-def _routed_right(inputs: Inputs, misroutes: list[dict], mix: pl.DataFrame) -> Inputs:
-    """The week as it would have been without the misroutes: their flows at the site that should have served them."""
-    flow = ["usage_hour", "usage_date", "origin_site_id", "serving_site_id", "model_id"]
-    served = inputs.placement.unique(flow)
-    for misroute in misroutes:
-        is_moved = (pl.col("origin_site_id") == misroute["origin_site_id"]) & (pl.col("serving_site_id") == misroute["serving_site_id"])
-        served = served.with_columns(
-            pl.when(is_moved).then(pl.lit(misroute["routed_site_id"])).otherwise("serving_site_id").alias("serving_site_id"))
-    tokens = [name for name in served.columns if name.endswith("tokens")]
-    right = served.group_by(flow).agg(pl.col(tokens).sum()).join(
-        mix, left_on=["usage_date", "serving_site_id", "model_id"], right_on=["usage_date", "site_id", "model_id"])
-    return replace(inputs, placement=right.sort(*flow, "accelerator_id"))
-
-
-def test_matching_recovers_the_scheduling_waste_that_was_planted(simulated_home, truth):
-    """A saving that is not there moves load for nothing, one that is missed stays waste: what matching says of the
-    simulated week falls by what a misrouting gateway cost, to one percent, once its flows are put right.
-    """
-    waste = truth["scheduling_waste"]
-    with warehouse.connect(simulated_home, read_only=True) as connection:
-        inputs = matching_inputs.inputs(connection, waste["iso_week"])
-        mix = connection.execute(
-            "select usage_date, site_id, model_id, accelerator_id, share_ratio from intermediate.int_serving_demand__mix").pl()
-    as_it_was, put_right = (
-        match_week(each, waste["iso_week"]) for each in (inputs, _routed_right(inputs, waste["misroutes"], mix)))
-
-    def saving(tables: dict) -> float:
-        return float(tables["finance"]["fct_scheduling_saving"]["saving_cny"].sum())
-
-    planted = sum(float(misroute["wasted_cny"]) for misroute in waste["misroutes"])
-    assert planted > 100
-    assert saving(as_it_was) - saving(put_right) == pytest.approx(planted, rel=0.01)
-    plan = as_it_was["capacity"]["fct_matching_plan"]
-    for misroute in waste["misroutes"]:
-        moved = plan.filter(
-            (pl.col("origin_site_id") == misroute["origin_site_id"]) & (pl.col("serving_site_id") == misroute["serving_site_id"]))
-        assert moved["actual_tokens"].sum() == pytest.approx(
-            sum(misroute[name] for name in ("input_tokens", "cached_input_tokens", "output_tokens")), rel=1e-6)
-        assert moved["tokens"].sum() <= 0.01 * moved["actual_tokens"].sum()
 
 
 def test_the_second_simulated_demo_changes_nothing(copied_home, tidegauge, hashes):
