@@ -117,6 +117,8 @@ def test_matching_recovers_the_waste_that_the_simulator_planted(home: Home) -> N
     def saving(tables: dict) -> float:
         return float(tables["finance"]["fct_scheduling_saving"]["saving_cny"].sum())
 
+    asked = [tables["finance"]["fct_scheduling_saving"]["asked_tokens"].sum() for tables in (as_it_was, put_right)]
+    assert asked[0] == asked[1]  # to put flows right loses none of them
     planted = sum(float(misroute["wasted_cny"]) for misroute in waste["misroutes"])
     print(f"planted {planted:.2f}, recovered {saving(as_it_was) - saving(put_right):.2f} CNY")
     assert planted > 100
@@ -125,6 +127,6 @@ def test_matching_recovers_the_waste_that_the_simulator_planted(home: Home) -> N
     for misroute in waste["misroutes"]:
         moved = plan.filter(
             (pl.col("origin_site_id") == misroute["origin_site_id"]) & (pl.col("serving_site_id") == misroute["serving_site_id"]))
-        assert moved["actual_tokens"].sum() == pytest.approx(
-            sum(misroute[name] for name in ("input_tokens", "cached_input_tokens", "output_tokens")), rel=1e-6)
-        assert moved["tokens"].sum() <= 0.01 * moved["actual_tokens"].sum()
+        assert moved["actual_tokens"].sum() == sum(
+            misroute[name] for name in ("input_tokens", "cached_input_tokens", "output_tokens"))
+        assert 100 * moved["tokens"].sum() <= moved["actual_tokens"].sum()

@@ -160,7 +160,7 @@ class Misroute:
 
 
 # No hotspot serves what another asks for but these, so the marts show the flows by origin and serving site alone. Power
-# and cooling of the dear sites cost 0.89 CNY a kWh, of the hubs 0.41 to 0.56; every route is well within the class of 20 ms.
+# and cooling of the dear sites cost 0.89 CNY a kWh, of their hubs 0.41 to 0.56; every route is well within the class of 20 ms.
 PLANTED_MISROUTES = (
     Misroute("cn-he", "cn-sd", 0.05),
     Misroute("cn-nm", "cn-he", 0.05),
@@ -168,7 +168,6 @@ PLANTED_MISROUTES = (
     Misroute("cn-gx", "cn-hn", 0.05),
     Misroute("cn-gz", "cn-hb", 0.05),
     Misroute("cn-ha", "cn-sh", 0.05),
-    Misroute("cn-gs", "cn-ha", 0.05),
 )
 
 
