@@ -97,6 +97,7 @@ def simulate(
             "reference": reference_rows,
             "sold_and_bought": sold_and_bought,
             "sites": planted_sites(demand, busy_hour_factors(demand), kinds, first_day),
+            "scheduling_waste": usage_truth.waste.as_dict(first_day),
             "short_training_pools": list(network_plan.PLANTED_SHORT_TRAINING),
             "incidents": [
                 {"site_id": incident.site_id, "usage_date": network.day_before_end(incident.days_before).isoformat(),

@@ -39,7 +39,7 @@ def performance_targets(demand: Demand, sold: Rows, discounts: Rows, assets: Row
     monday = first_day - timedelta(days=first_day.weekday())
     while monday <= network.end_date:
         middle = monday + timedelta(days=3)
-        requests = 7 * demand.mean_requests(middle, demand.accelerator_seconds(middle))
+        requests = 7 * demand.mean_requests(middle)
         pools = [pool for pool in network.pools if pool.in_service(middle)]
         served = (paid_a_request * requests * charged).sum()
         packages = sum(_a_week(row, middle) * float(row["price_cny"]) for row in sold)

@@ -1,8 +1,10 @@
 """Demand of the simulated network: who asks where for how much, hour by hour, before any record of it.
 
-A stream is one (tenant, model, origin, serving site). Its requests follow the shapes, calendar, growth
-and bursts of ``calibration``; each serving site is scaled so that it runs as full as ``network_plan``
-says. The trend without noise is known here, and so is the week in which a site fills up.
+A stream is one (tenant, model, origin, site it is routed to, site that serves it). Its requests follow the
+shapes, calendar, growth and bursts of ``calibration``; each site is scaled so that what is routed to it makes
+it as full as ``network_plan`` says. The two sites differ only for what a planted misroute moves, so that the
+same is asked for with and without it. The trend without noise is known here, and so is the week in which a
+site fills up.
 """
 
 from __future__ import annotations
@@ -48,6 +50,9 @@ class Demand:
         self.network = network
         self._draw_streams()
         self._scale_to_sites()
+        for misroute in network_plan.PLANTED_MISROUTES:
+            self._misroute(misroute)
+        self.moved = np.flatnonzero(self.serving != self.routed)
         self.trials = trials.courses(self)
         self._hourly = np.array([hourly_shares(model.model_class) for model in network.models]).T
         self._segment_names = list(calibration.DAY_OFF_SHARES)
@@ -71,7 +76,7 @@ class Demand:
         )
         popularity /= popularity.sum()
         hubs = np.flatnonzero(network.is_hub)
-        tenant, model, origin, serving, share = [], [], [], [], []
+        tenant, model, origin, routed, share = [], [], [], [], []
         for rank, customer in enumerate(network.tenants):
             wide = rank < WIDE_TENANT_RANKS
             model_count = (
@@ -87,14 +92,15 @@ class Demand:
                     tenant.append(rank)
                     model.append(model_number)
                     origin.append(origin_number)
-                    serving.append(
-                        self._serving(random, network.models[model_number], origin_number, hubs)
+                    routed.append(
+                        self._routed(random, network.models[model_number], origin_number, hubs)
                     )
                     share.append(customer.share * model_share * origin_share)
         # By site, so that a systematic sample takes each site's share of records every hour.
-        order = np.lexsort((tenant, model, serving))
+        order = np.lexsort((tenant, model, routed))
         self.tenant, self.model = np.array(tenant)[order], np.array(model)[order]
-        self.origin, self.serving = np.array(origin)[order], np.array(serving)[order]
+        self.origin, self.routed = np.array(origin)[order], np.array(routed)[order]
+        self.serving = self.routed.copy()
         self.share = np.array(share)[order]
         self.is_agent = np.array([customer.is_agent for customer in network.tenants])[self.tenant]
         classes = [network.models[number].model_class for number in self.model]
@@ -123,8 +129,8 @@ class Demand:
         others = random.choice(len(people), size=2, replace=False, p=people)
         return np.unique(np.append(others[: int(random.integers(0, 3))], home))
 
-    def _serving(self, random: np.random.Generator, model, origin: int, hubs: np.ndarray) -> int:
-        """Site that serves: the strict latency circles stay near, the loose one may go west."""
+    def _routed(self, random: np.random.Generator, model, origin: int, hubs: np.ndarray) -> int:
+        """Site that should serve: the strict latency circles stay near, the loose one may go west."""
         nearest = int(self.network.nearest_hub[origin])
         draw = random.random()
         if model.latency_class_ms == 1:
@@ -137,24 +143,42 @@ class Demand:
             )
         return int(origin) if draw < 0.15 else nearest if draw < 0.65 else int(random.choice(hubs))
 
-    def accelerator_seconds(self, day: date) -> np.ndarray:
-        """Accelerator-seconds that one request of each stream takes where it is served on the day."""
+    def accelerator_seconds(self, day: date, sites: np.ndarray) -> np.ndarray:
+        """Accelerator-seconds that one request of each stream takes on the day at the site given for the stream."""
         into, out = self.network.seconds_per_token(day)
         uncached = self.input_length * (1 - self.cached_share)
-        return (
-            uncached * into[self.model, self.serving]
-            + self.output_length * out[self.model, self.serving]
-        )
+        return uncached * into[self.model, sites] + self.output_length * out[self.model, sites]
 
     def _scale_to_sites(self) -> None:
         """Requests a day of each stream on a mean day at the end date, such that each site is as full as planned."""
         network = self.network
-        cost = self.accelerator_seconds(network.end_date)
-        load = np.bincount(self.serving, self.share * cost, len(network.site_ids))
+        cost = self.accelerator_seconds(network.end_date, self.routed)
+        load = np.bincount(self.routed, self.share * cost, len(network.site_ids))
         wanted = np.array([self._use(site_id)[0] for site_id in network.site_ids])
         accelerators = network.serving_accelerators(network.end_date)
         per_site = wanted * accelerators * HOURS_A_DAY * SECONDS_AN_HOUR / np.maximum(load, 1e-30)
-        self.daily_requests = self.share * per_site[self.serving]
+        self.daily_requests = self.share * per_site[self.routed]
+
+    def _misroute(self, misroute: network_plan.Misroute) -> None:
+        """Splits the streams of the rule in two: what goes on as it was and, right after it, what the rule moves."""
+        network = self.network
+        origin, dear = (network.site_index[site] for site in (misroute.origin_site_id, misroute.dear_site_id))
+        is_reasoning = np.array([model.model_class == "reasoning" for model in network.models])[self.model]
+        splits = is_reasoning & (self.origin == origin) & (self.serving == network.nearest_hub[origin])
+        cost = self.accelerator_seconds(network.end_date, np.full(len(self.tenant), dear))
+        movable = (self.daily_requests * cost)[splits].sum() / (HOURS_A_DAY * SECONDS_AN_HOUR)
+        wanted = misroute.use_ratio * network.serving_accelerators(network.end_date)[dear]
+        moved_share = min(wanted / max(movable, 1e-30), 1.0)
+        copies = 1 + splits
+        # By now every array is one of streams.
+        for name, values in list(vars(self).items()):
+            if isinstance(values, np.ndarray):
+                setattr(self, name, np.repeat(values, copies))
+        was_split = np.repeat(splits, copies)
+        is_moved = was_split & (np.cumsum(was_split) % 2 == 0)
+        self.serving[is_moved] = dear
+        part = np.where(is_moved, moved_share, np.where(was_split, 1 - moved_share, 1.0))
+        self.share, self.daily_requests = self.share * part, self.daily_requests * part
 
     @staticmethod
     def _use(site_id: str) -> tuple[float, float]:
@@ -171,22 +195,29 @@ class Demand:
     def trend_accelerators(self, day: date) -> np.ndarray:
         """Accelerators that mean serving demand keeps busy by site, without noise, calendar and throttling."""
         use = np.array([self._use(site_id)[0] for site_id in self.network.site_ids])
-        return use * self.network.serving_accelerators(self.network.end_date) * self.growth(day)
+        trend = use * self.network.serving_accelerators(self.network.end_date) * self.growth(day)
+        requests = self.mean_requests(day)
+        for sites, sign in ((self.routed, -1), (self.serving, 1)):
+            moved = (requests * self.accelerator_seconds(day, sites))[self.moved]
+            trend += sign * np.bincount(sites[self.moved], moved, len(trend)) / (HOURS_A_DAY * SECONDS_AN_HOUR)
+        return trend
 
-    def mean_requests(self, day: date, cost: np.ndarray) -> np.ndarray:
-        """Requests of each stream on the day without noise and calendar; ``cost`` is what one takes (accelerator-seconds).
+    def mean_requests(self, day: date) -> np.ndarray:
+        """Requests of each stream on the day without noise and calendar; none where nothing is installed yet.
 
-        What trial customers have not begun to ask for, or ask for no more, the others at the site do: its load stays
-        on its trend.
+        What trial customers have not begun to ask for, or ask for no more, the others routed to the site do: its load
+        stays on its trend.
         """
-        daily = np.where(cost > 0, self.daily_requests * self.growth(day)[self.serving], 0)
+        cost = self.accelerator_seconds(day, self.routed)
+        able = (cost > 0) & (self.accelerator_seconds(day, self.serving) > 0)
+        daily = np.where(able, self.daily_requests * self.growth(day)[self.routed], 0)
         activity = np.ones(len(self.network.tenants))
         for tenant, course in self.trials.items():
             activity[tenant] = course.activity_ratio(day)
         active = daily * activity[self.tenant]
         sites = len(self.network.site_ids)
-        planned, left = (np.bincount(self.serving, requests * cost, sites) for requests in (daily, active))
-        return active * np.divide(planned, left, out=np.ones(sites), where=left > 0)[self.serving]
+        planned, left = (np.bincount(self.routed, requests * cost, sites) for requests in (daily, active))
+        return active * np.divide(planned, left, out=np.ones(sites), where=left > 0)[self.routed]
 
     def calendar_factors(self, day: date) -> np.ndarray:
         """Requests of the day over those of a mean day, by segment; an ordinary week has mean 1."""
@@ -225,8 +256,8 @@ class Demand:
     def on(self, day: date) -> DayDemand:
         """What is asked for on the business day, and how much of it is throttled."""
         factors = self.calendar_factors(day)[self._segment] * self.bursts(day)
-        cost = self.accelerator_seconds(day)
-        daily = self.mean_requests(day, cost)
+        cost = self.accelerator_seconds(day, self.serving)
+        daily = self.mean_requests(day)
         requests = self._hourly[:, self.model] * factors[:, self.tenant] * daily
         sites = len(self.network.site_ids)
         asked = (

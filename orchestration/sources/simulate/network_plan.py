@@ -147,6 +147,31 @@ PLANTED_SHORT_TRAINING = ("yrd-demo-training-nvidia-h800", "gs-qy-training-ascen
 
 
 @dataclass(frozen=True)
+class Misroute:
+    """An old rule at some of an origin's gateways (planted): part of what its nearest hub should serve goes to a dear site.
+
+    Only reasoning models, whose requests are all alike, so that what was moved is worth what the mean token is.
+    """
+
+    origin_site_id: str
+    dear_site_id: str
+    use_ratio: float
+    """Mean load that comes to the dear site over its serving accelerators on the last day; less where there is not so much."""
+
+
+# No hotspot serves what another asks for but these, so the marts show the flows by origin and serving site alone. Power
+# and cooling of the dear sites cost 0.89 CNY a kWh, of their hubs 0.41 to 0.56; every route is well within the class of 20 ms.
+PLANTED_MISROUTES = (
+    Misroute("cn-he", "cn-sd", 0.05),
+    Misroute("cn-nm", "cn-he", 0.05),
+    Misroute("cn-sx", "cn-tj", 0.05),
+    Misroute("cn-gx", "cn-hn", 0.05),
+    Misroute("cn-gz", "cn-hb", 0.05),
+    Misroute("cn-ha", "cn-sh", 0.05),
+)
+
+
+@dataclass(frozen=True)
 class Incident:
     """Part of a site's serving pool down for some hours (planted)."""
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from orchestration.sources.simulate import calibration
 from orchestration.sources.simulate.demand import SECONDS_AN_HOUR, Demand
+from orchestration.sources.simulate.waste import WasteTruth
 
 TOKEN_MEASURES = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
 MEASURES = (
@@ -50,6 +51,8 @@ UNITS = {
     "late_records": "records delivered 1 to 30 days after their file (counted in all totals)",
     "granted_tokens": "quota tokens of all grants of a kind of package",
     "*_cny": "CNY with two decimals, as text",
+    "wasted_cny": "what the tokens that a misroute moved cost more, in energy above idle and transport, where they were "
+    "served than where they should have been (routed_site_id), in the last whole simulated ISO week",
     "held_back_records": "late records due after the last day: in no file and in no total",
 }
 
@@ -63,6 +66,7 @@ class UsageTruth:
         self.duplicate_lines = self.overlap_lines = self.conflict_lines = 0
         self.late_records = self.held_back_records = 0
         self.resent_files: list[dict] = []
+        self.waste = WasteTruth(demand)
         self._day: date | None = None
         self._sums = np.zeros((2, len(demand.tenant), len(MEASURES)), np.int64)
         self._groups: dict[str, defaultdict[str, Counter]] = {
@@ -82,6 +86,8 @@ class UsageTruth:
         if self._day != day:
             self.close_day()
             self._day = day
+        ok = counted & (status == 0)
+        self.waste.add(day, hour[ok], stream[ok], {name: values[name][ok] for name in TOKEN_MEASURES})
         half = (hour >= HOURS_BEFORE_UTC_MIDNIGHT).astype(np.int64)
         half, status, stream = half[counted], status[counted], stream[counted]
         requests = values["request_count"][counted]

@@ -197,7 +197,7 @@ class UsageWriter:
         Records of equal accelerator time keep the noise of sampling out of a site's busy hour.
         """
         serving = self.demand.serving
-        seconds = requests * self.demand.accelerator_seconds(day)
+        seconds = requests * self.demand.accelerator_seconds(day, serving)
         by_site = np.bincount(serving, seconds.sum(axis=(0, 1)), len(self.network.site_ids))
         odds = seconds * np.where(by_site > 0, by_site, 1)[serving] ** (SITE_POWER - 1)
         rare = np.sqrt(requests)

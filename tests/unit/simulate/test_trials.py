@@ -28,7 +28,7 @@ def demand() -> Demand:
 
 def requests_by_tenant(demand: Demand, day: date) -> np.ndarray:
     """Mean requests of each tenant on the day."""
-    requests = demand.mean_requests(day, demand.accelerator_seconds(day))
+    requests = demand.mean_requests(day)
     return np.bincount(demand.tenant, requests, len(demand.network.tenants))
 
 
@@ -45,11 +45,19 @@ def test_a_site_stays_on_its_trend_while_trials_come_and_go(demand: Demand) -> N
     """Load that left with its trials would move the planted hotspots, and the truth with which they are judged."""
     for back in (55, 30, 0):
         day = END - timedelta(days=back)
-        cost = demand.accelerator_seconds(day)
+        cost = demand.accelerator_seconds(day, demand.routed)
         sites = len(demand.network.site_ids)
-        made = np.bincount(demand.serving, demand.mean_requests(day, cost) * cost, sites)
-        trend = np.bincount(demand.serving, demand.daily_requests * demand.growth(day)[demand.serving] * cost, sites)
+        made = np.bincount(demand.routed, demand.mean_requests(day) * cost, sites)
+        trend = np.bincount(demand.routed, demand.daily_requests * demand.growth(day)[demand.routed] * cost, sites)
         assert made == pytest.approx(trend)
+
+
+def test_the_trend_of_every_site_is_what_its_requests_take(demand: Demand) -> None:
+    """A misroute that is in the records and not in the trend would make the truth of two sites wrong."""
+    cost = demand.accelerator_seconds(END, demand.serving)
+    made = np.bincount(demand.serving, demand.mean_requests(END) * cost, len(demand.network.site_ids)) / 86_400
+    assert len(demand.moved) > 0
+    assert made == pytest.approx(demand.trend_accelerators(END))
 
 
 def test_who_leaves_asks_for_nothing_more_and_one_in_five_stays(demand: Demand) -> None:
