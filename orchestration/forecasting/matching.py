@@ -192,6 +192,10 @@ def solve(
                 solver.changeColsBounds(columns, every_column, zero, largest_flow[hour])
             solver.run()
             if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+                # Carried on from the hour before, the simplex may end without an answer that it finds from scratch.
+                solver.clearSolver()
+                solver.run()
+            if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
                 raise NotOptimal(f"hour {hour}: {solver.modelStatusToString(solver.getModelStatus())}")
             solution = solver.getSolution()
             flow[hour], prices[hour, programme_rows] = solution.col_value, solution.row_dual
