@@ -26,7 +26,8 @@ INPUTS = (
     ["staging", "stg_reference__holidays"], ["intermediate", "int_inventory__pools"],
     ["capacity", "fct_demand_daily"], ["capacity", "dim_tenant"], ["capacity", "fct_usage_dropouts"],
     ["intermediate", "int_package__demand"], ["intermediate", "int_package__accelerators"],
-    ["intermediate", "int_serving_demand__flows"], ["intermediate", "int_serving_demand__loads"], ["capacity", "dim_model"], ["capacity", "fct_link_utilization_hourly"],
+    ["intermediate", "int_serving_demand__flows"], ["intermediate", "int_serving_demand__loads"],
+    ["capacity", "dim_model"], ["capacity", "fct_link_utilization_hourly"],
 )
 YARDSTICK_CHECK = "not_worse_than_seasonal_naive"
 

@@ -316,8 +316,8 @@ def capacity_need(pools: dict[str, Pool], links: pl.DataFrame, moves: Moves, cut
     """One row of fct_capacity_need per pool.
 
     Order: up to the ORDER_QUANTILE of busy-hour demand after lead time and review, the spares that failures ask for, and
-    what requests need beyond both to keep their latency objective; up to the median where history is too short for a measured spread, because nobody should buy on an assumed
-    one, and nothing where no week is known. Instead, where possible: move load to a site one link away that keeps,
+    what requests need beyond both to keep their latency objective; up to the median where history is too short for a
+    measured spread, because nobody should buy on an assumed one, and nothing where no week is known. Instead, where possible: move load to a site one link away that keeps,
     at the same quantile and in every week, at least the largest shortfall free in the same accelerator type, if that
     much of the load meets its latency classes there and fits into what the link has free in its busy hour; else
     move accelerators from a pool of the type that has stood idle and keeps enough. The most urgent pool chooses

@@ -90,12 +90,11 @@ def served_of(loads: pl.DataFrame) -> dict[str, Served]:
 
     A pool whose requests were not counted or had no tokens is left out.
     """
+    key = ["site_id", "accelerator_id", "model_id", "input_tokens_per_second", "output_tokens_per_second", "objective"]
+    # Decimals until they are added up: a sum of floats would depend on the order of rows.
     totals = (
-        loads.with_columns(pl.col("request_count", "input_tokens", "output_tokens").cast(pl.Float64))
-        .group_by("site_id", "accelerator_id", "model_id", "input_tokens_per_second", "output_tokens_per_second", "objective")
-        .agg(pl.col("request_count", "input_tokens", "output_tokens").sum())
-        .filter((pl.col("request_count") > 0) & (pl.col("input_tokens") + pl.col("output_tokens") > 0))
-        .sort("site_id", "accelerator_id", "model_id", "input_tokens_per_second", "output_tokens_per_second", "objective")
+        loads.group_by(key).agg(pl.col("request_count", "input_tokens", "output_tokens").sum().cast(pl.Float64))
+        .filter((pl.col("request_count") > 0) & (pl.col("input_tokens") + pl.col("output_tokens") > 0)).sort(key)
     )
     found: dict[str, list[tuple[Load, Objective]]] = {}
     for row in totals.iter_rows(named=True):
@@ -106,9 +105,9 @@ def served_of(loads: pl.DataFrame) -> dict[str, Served]:
         )
         found.setdefault(pool_series_id(row["site_id"], row["accelerator_id"]), []).append((load, objective_of(row["objective"])))
     return {
-        key: Served(tuple(load for load, _ in each), Objective(
+        pool: Served(tuple(load for load, _ in each), Objective(
             min(objective.ttft_seconds for _, objective in each), min(objective.tpot_seconds for _, objective in each)))
-        for key, each in found.items()
+        for pool, each in found.items()
     }
 
 
