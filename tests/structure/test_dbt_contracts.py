@@ -116,7 +116,7 @@ def test_every_formula_has_a_unit_test(manifest):
     formulas = {
         "int_capacity__hourly", "fct_accelerator_hours_daily", "int_job_hours", "int_jobs__attempts",
         "int_link__hourly", "int_token_usage__hourly", "fct_token_usage_hourly", "int_serving_demand__hourly",
-        "int_serving_demand__rates", "fct_supply_demand_daily", "int_allocation__hourly",
+        "int_serving_demand__rates", "int_serving_demand__loads", "fct_supply_demand_daily", "int_allocation__hourly",
         "int_fragmentation__hourly", "int_placement__hotspots", "int_telemetry__hourly",
         "stg_ledger__surplus_records", "int_package__weights", "int_package__revenue_daily",
         "fct_package_burndown_daily", "fct_trial_conversion", "int_package__demand", "int_package__accelerators",
